@@ -1,0 +1,162 @@
+package schemas
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"math/big"
+	"math/bits"
+)
+
+// Credits is an amount of credits in micro-credits (10^-6 credit). Every
+// amount that enters or leaves as JSON is a decimal string such as "12.5".
+// One amount fits int64 (±9.2 * 10^12 credits); sums of amounts are a [Total].
+type Credits int64
+
+// MicrosPerCredit is how many micro-credits one credit has.
+const MicrosPerCredit = 1_000_000
+
+// ErrInexact says that an amount has more than six decimals.
+var ErrInexact = errors.New("more than 6 decimals")
+
+// ErrAmountRange says that an amount does not fit the type it is read into.
+var ErrAmountRange = errors.New("amount out of range")
+
+// Total returns the amount as a sum of one.
+func (c Credits) Total() Total { return TotalOf(int64(c)) }
+
+// String returns the shortest exact decimal, such as "12.5" or "-0.000001".
+func (c Credits) String() string { return c.Total().String() }
+
+// Total is a sum of micro-credits in 128-bit two's complement, so that no log
+// that is accepted event by event can overflow a figure: 2^127 micro-credits
+// hold 1.7 * 10^26 events of the largest size.
+type Total struct {
+	Hi int64
+	Lo uint64
+}
+
+// TotalOf returns micro micro-credits as a Total.
+func TotalOf(micro int64) Total { return Total{Hi: micro >> 63, Lo: uint64(micro)} }
+
+// Add returns t + u. It panics on overflow of 128 bits, which no accepted log
+// can reach.
+func (t Total) Add(u Total) Total {
+	lo, carry := bits.Add64(t.Lo, u.Lo, 0)
+	hi, _ := bits.Add64(uint64(t.Hi), uint64(u.Hi), carry)
+	sum := Total{Hi: int64(hi), Lo: lo}
+	if (t.Hi < 0) == (u.Hi < 0) && (sum.Hi < 0) != (t.Hi < 0) {
+		panic(fmt.Sprintf("schemas: 128-bit overflow adding %v and %v", t, u))
+	}
+	return sum
+}
+
+// Neg returns -t.
+func (t Total) Neg() Total {
+	lo, borrow := bits.Sub64(0, t.Lo, 0)
+	hi, _ := bits.Sub64(0, uint64(t.Hi), borrow)
+	return Total{Hi: int64(hi), Lo: lo}
+}
+
+// Sub returns t - u.
+func (t Total) Sub(u Total) Total { return t.Add(u.Neg()) }
+
+// Sign returns -1, 0 or 1.
+func (t Total) Sign() int {
+	switch {
+	case t.Hi < 0:
+		return -1
+	case t.Hi == 0 && t.Lo == 0:
+		return 0
+	}
+	return 1
+}
+
+// Cmp returns -1, 0 or 1 as t is less than, equal to or greater than u.
+func (t Total) Cmp(u Total) int {
+	switch {
+	case t.Hi < u.Hi, t.Hi == u.Hi && t.Lo < u.Lo:
+		return -1
+	case t == u:
+		return 0
+	}
+	return 1
+}
+
+// Min returns the smaller of t and u.
+func (t Total) Min(u Total) Total {
+	if t.Cmp(u) <= 0 {
+		return t
+	}
+	return u
+}
+
+// Max returns the larger of t and u.
+func (t Total) Max(u Total) Total {
+	if t.Cmp(u) >= 0 {
+		return t
+	}
+	return u
+}
+
+// Micro returns the total as micro-credits if it fits int64.
+func (t Total) Micro() (int64, bool) {
+	if (t.Hi == 0 && t.Lo <= math.MaxInt64) || (t.Hi == -1 && t.Lo > math.MaxInt64) {
+		return int64(t.Lo), true
+	}
+	return 0, false
+}
+
+// Float returns the total in whole credits for forecasts and ratios; it is
+// not exact.
+func (t Total) Float() float64 {
+	return (float64(t.Hi)*math.Exp2(64) + float64(t.Lo)) / MicrosPerCredit
+}
+
+// Big returns the total in micro-credits.
+func (t Total) Big() *big.Int {
+	b := new(big.Int).Lsh(big.NewInt(t.Hi), 64)
+	return b.Add(b, new(big.Int).SetUint64(t.Lo))
+}
+
+// TotalFromBig is the inverse of Big; it fails with ErrAmountRange outside
+// 128 bits.
+func TotalFromBig(b *big.Int) (Total, error) {
+	if b.BitLen() > 127 {
+		return Total{}, fmt.Errorf("%s micro-credits: %w", b, ErrAmountRange)
+	}
+	lo := new(big.Int).And(b, new(big.Int).SetUint64(math.MaxUint64))
+	return Total{Hi: new(big.Int).Rsh(b, 64).Int64(), Lo: lo.Uint64()}, nil
+}
+
+// String returns the shortest exact decimal in credits, such as "12.5".
+func (t Total) String() string {
+	magnitude, sign := t, ""
+	if t.Hi < 0 {
+		magnitude, sign = t.Neg(), "-"
+	}
+	// The magnitude divided by 10^6 in two 64-bit steps.
+	hi, rest := bits.Div64(0, uint64(magnitude.Hi), MicrosPerCredit)
+	lo, micro := bits.Div64(rest, magnitude.Lo, MicrosPerCredit)
+	var whole string
+	if hi == 0 {
+		whole = fmt.Sprintf("%d", lo)
+	} else {
+		b := new(big.Int).Lsh(new(big.Int).SetUint64(hi), 64)
+		whole = b.Add(b, new(big.Int).SetUint64(lo)).String()
+	}
+	if micro == 0 {
+		return sign + whole
+	}
+	fraction := fmt.Sprintf("%06d", micro)
+	for fraction[len(fraction)-1] == '0' {
+		fraction = fraction[:len(fraction)-1]
+	}
+	return sign + whole + "." + fraction
+}
+
+// MarshalText makes JSON and logs show the decimal string.
+func (t Total) MarshalText() ([]byte, error) { return []byte(t.String()), nil }
+
+// MarshalText makes JSON and logs show the decimal string.
+func (c Credits) MarshalText() ([]byte, error) { return []byte(c.String()), nil }
