@@ -1,0 +1,22 @@
+// Package embedded starts and supervises the embedded stores: ClickHouse (the
+// libchdb engine) and Kafka (kfake), each as a child process of the caller.
+// It is how `drawdown up` and the tests get real stores without installing any.
+//
+// Invariants:
+//
+//  1. Children die with the parent, however it dies. They stay in its process
+//     group, get SIGKILL from the kernel when the thread that started them
+//     ends (Linux), and stop by themselves when their standard input closes.
+//  2. One child per data directory. A pid file in it names the child and its
+//     supervisor by pid and start time. What a killed parent left behind is
+//     waited for; a directory that a living supervisor uses is refused.
+//  3. A port somebody else holds is an error that names the flag, before the
+//     child starts.
+//  4. A child that dies is started again, with exponential backoff and jitter,
+//     until Stop. Start itself fails if the first child dies before it is ready.
+//  5. The password of user "drawdown" is random, kept in the data directory
+//     (mode 0600), and on no command line and in no environment.
+//
+// The stores are not loaded here: the child processes are cmd/drawdown-embedded,
+// so that a crash of the engine is a restart and not the end of the program.
+package embedded
