@@ -6,6 +6,7 @@ import (
 	"math"
 	"math/big"
 	"math/bits"
+	"strconv"
 )
 
 // Credits is an amount of credits in micro-credits (10^-6 credit). Every
@@ -22,11 +23,153 @@ var ErrInexact = errors.New("more than 6 decimals")
 // ErrAmountRange says that an amount does not fit the type it is read into.
 var ErrAmountRange = errors.New("amount out of range")
 
+// ErrNotAmount says that a text is no decimal number at all.
+var ErrNotAmount = errors.New("not a decimal number")
+
+// ParseCredits reads `-?digits[.digits][e[+-]digits]`, such as "12.5" or
+// "1e-6". It fails with ErrNotAmount, with ErrInexact if there are more than
+// six decimals other than zeros, and with ErrAmountRange if the amount does
+// not fit int64 micro-credits.
+func ParseCredits(text string) (Credits, error) {
+	c, err := parseCredits(text)
+	if err != nil {
+		return 0, fmt.Errorf("amount %.40q: %w", text, err)
+	}
+	return c, nil
+}
+
+var powersOf10 = [20]uint64{
+	1, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9,
+	1e10, 1e11, 1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18, 1e19,
+}
+
+// maxExponent is where exponents stop growing while they are read: far beyond
+// any that an amount can have, far from overflowing an int with the length of
+// a text added.
+const maxExponent = 1 << 28
+
+// parseCredits is ParseCredits without the text in the error, for whom an
+// allocation is too much. It takes time linear in the length of the text
+// whatever the exponent.
+func parseCredits[T string | []byte](text T) (Credits, error) {
+	i, n := 0, len(text)
+	negative := n > 0 && text[0] == '-'
+	if negative {
+		i++
+	}
+	// The digits from the first to the last other than 0, as a number as long
+	// as there are at most 19, and the power of ten of the last of them.
+	var (
+		mantissa    uint64
+		significant int // digits in mantissa
+		zeros       int // zeros since the last digit other than 0
+		power       int
+	)
+	digits := 0
+	for inFraction := false; ; digits = 0 {
+		for ; i < n && text[i]-'0' < 10; i++ {
+			digits++
+			digit := uint64(text[i] - '0')
+			switch {
+			case digit != 0:
+				significant += zeros + 1
+				if significant <= 19 {
+					mantissa = mantissa*powersOf10[zeros+1] + digit
+				}
+				zeros = 0
+			case significant > 0:
+				zeros++
+			}
+		}
+		if digits == 0 {
+			return 0, ErrNotAmount
+		}
+		if inFraction {
+			power = -digits
+			break
+		}
+		if i == n || text[i] != '.' {
+			break
+		}
+		inFraction = true
+		i++
+	}
+	power += zeros
+	if i < n && text[i]|0x20 == 'e' {
+		exponent, ok := parseExponent(text[i+1:])
+		if !ok {
+			return 0, ErrNotAmount
+		}
+		power += exponent
+		i = n
+	}
+	switch {
+	case i < n:
+		return 0, ErrNotAmount
+	case significant == 0:
+		return 0, nil
+	case power < -6:
+		return 0, ErrInexact
+	case significant+power+6 > 19:
+		return 0, ErrAmountRange
+	}
+	micro := mantissa * powersOf10[power+6]
+	if micro > math.MaxInt64 {
+		return 0, ErrAmountRange
+	}
+	if negative {
+		return -Credits(micro), nil
+	}
+	return Credits(micro), nil
+}
+
+func parseExponent[T string | []byte](text T) (exponent int, ok bool) {
+	i, n := 0, len(text)
+	negative := n > 0 && text[0] == '-'
+	if n > 0 && (text[0] == '-' || text[0] == '+') {
+		i++
+	}
+	if i == n {
+		return 0, false
+	}
+	for ; i < n; i++ {
+		digit := text[i] - '0'
+		if digit > 9 {
+			return 0, false
+		}
+		exponent = min(exponent*10+int(digit), maxExponent)
+	}
+	if negative {
+		exponent = -exponent
+	}
+	return exponent, true
+}
+
 // Total returns the amount as a sum of one.
 func (c Credits) Total() Total { return TotalOf(int64(c)) }
 
 // String returns the shortest exact decimal, such as "12.5" or "-0.000001".
-func (c Credits) String() string { return c.Total().String() }
+func (c Credits) String() string { return string(c.Append(nil)) }
+
+// Append appends what String returns to dst.
+func (c Credits) Append(dst []byte) []byte {
+	magnitude := uint64(c)
+	if c < 0 {
+		dst = append(dst, '-')
+		magnitude = -magnitude
+	}
+	dst = strconv.AppendUint(dst, magnitude/MicrosPerCredit, 10)
+	fraction := magnitude % MicrosPerCredit
+	if fraction == 0 {
+		return dst
+	}
+	dst = append(dst, '.')
+	for place := uint64(MicrosPerCredit / 10); fraction > 0; place /= 10 {
+		dst = append(dst, '0'+byte(fraction/place))
+		fraction %= place
+	}
+	return dst
+}
 
 // Total is a sum of micro-credits in 128-bit two's complement, so that no log
 // that is accepted event by event can overflow a figure: 2^127 micro-credits

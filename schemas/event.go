@@ -1,5 +1,7 @@
 package schemas
 
+import "time"
+
 // EventType is the CloudEvents type of a record, as a closed set.
 type EventType uint8
 
@@ -14,11 +16,69 @@ const (
 	WorkspaceUpdated           // workspace.updated, on the campaigns topic
 )
 
+// String returns the CloudEvents type, or "" for UnknownEvent.
+func (t EventType) String() string {
+	switch t {
+	case CreditsConsumed:
+		return "credits.consumed"
+	case CreditsGranted:
+		return "credits.granted"
+	case CreditsAdjusted:
+		return "credits.adjusted"
+	case GrantVoided:
+		return "credits.grant_voided"
+	case CampaignUpdated:
+		return "campaign.updated"
+	case WorkspaceUpdated:
+		return "workspace.updated"
+	}
+	return ""
+}
+
+// ParseEventType returns the type whose CloudEvents type is name, or
+// UnknownEvent.
+func ParseEventType(name string) EventType {
+	for t := CreditsConsumed; t <= WorkspaceUpdated; t++ {
+		if t.String() == name {
+			return t
+		}
+	}
+	return UnknownEvent
+}
+
+// Topic returns the topic that events of the type belong to, or "".
+func (t EventType) Topic() Topic {
+	switch t {
+	case CreditsConsumed:
+		return ConsumptionTopic
+	case CreditsGranted, CreditsAdjusted, GrantVoided:
+		return LedgerTopic
+	case CampaignUpdated, WorkspaceUpdated:
+		return CampaignsTopic
+	}
+	return ""
+}
+
 // Millis is an instant in milliseconds since 1970-01-01T00:00:00Z.
 type Millis int64
 
 // NoInstant stands for an absent optional instant.
 const NoInstant Millis = -1 << 63
+
+// MillisOf returns the millisecond that t falls in.
+func MillisOf(t time.Time) Millis { return Millis(t.UnixMilli()) }
+
+// Time returns the instant in UTC.
+func (m Millis) Time() time.Time { return time.UnixMilli(int64(m)).UTC() }
+
+// String returns the instant as events write it, such as
+// 2026-11-22T09:00:07.123Z, or "" for NoInstant.
+func (m Millis) String() string {
+	if m == NoInstant {
+		return ""
+	}
+	return string(appendMillis(nil, m))
+}
 
 // Class is the class of a grant.
 type Class uint8
@@ -28,6 +88,14 @@ const (
 	Promo Class = iota
 	Paid
 )
+
+// String returns paid or promo.
+func (c Class) String() string {
+	if c == Paid {
+		return "paid"
+	}
+	return "promo"
+}
 
 // Header is one Kafka record header.
 type Header struct {
@@ -88,6 +156,21 @@ type Event struct {
 	// other types every field of data. Two events with the same identity and
 	// different ContentHash are in conflict (invariant 5).
 	ContentHash uint32
+}
+
+// GrantTerms are what two credits.granted of the same grant must agree on to
+// be one grant sent twice; otherwise they are in conflict.
+type GrantTerms struct {
+	Credits     Credits
+	Class       Class
+	Priority    uint16
+	EffectiveAt Millis
+	ExpiresAt   Millis
+}
+
+// GrantTerms returns the terms of a credits.granted event.
+func (e *Event) GrantTerms() GrantTerms {
+	return GrantTerms{Credits: e.Credits, Class: e.Class, Priority: e.Priority, EffectiveAt: e.EffectiveAt, ExpiresAt: e.ExpiresAt}
 }
 
 // RejectionCode is a stable reason why a record was not counted, in the order
