@@ -1,0 +1,104 @@
+package consumers
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/drawdown/drawdown/schemas"
+	"github.com/segmentio/kafka-go/protocol"
+)
+
+// maxBatchRows bounds a batch (invariant 1): the views turn up to a million
+// rows into one block each, and half of that leaves room.
+const maxBatchRows = 500_000
+
+// batch is what a contiguous range of offsets of one partition becomes.
+type batch struct {
+	span
+	tables     []*rows
+	rejected   rejections
+	reroutes   []reroute
+	duplicates uint64
+	skipped    uint64
+	bytes      int // of the values read, as a measure of memory
+	startedAt  time.Time
+	oldest     int64 // timestamp of the first record, milliseconds
+
+	lastKoff int64
+	lastTime int64
+	lastCRC  uint32
+
+	intended bool // its range stands in an answered commit
+}
+
+// reroute is a record that belongs in another partition.
+type reroute struct {
+	partition int
+	key       []byte
+	value     []byte
+	headers   []protocol.Header
+}
+
+// empty says that no offset has been taken in yet.
+func (b *batch) empty() bool { return b.last < b.first }
+
+// counted returns how many rows are inserted.
+func (b *batch) counted() uint64 {
+	n := 0
+	for _, t := range b.tables {
+		n += t.len()
+	}
+	return uint64(n)
+}
+
+func (b *batch) micro() schemas.Total {
+	var sum schemas.Total
+	for _, t := range b.tables {
+		sum = sum.Add(t.digest().micro)
+	}
+	return sum
+}
+
+// records is the length of the range.
+func (b *batch) records() uint64 { return uint64(b.last - b.first + 1) }
+
+// close ends the range at last: offsets that brought no data record are
+// skipped ones.
+func (b *batch) close(last int64) {
+	b.last = last
+	b.skipped = b.records() - b.counted() - b.duplicates - uint64(b.rejected.len()) - uint64(len(b.reroutes))
+}
+
+// tablesOf returns the empty tables of a topic's batch.
+func tablesOf(role schemas.Topic) []*rows {
+	switch role {
+	case schemas.LedgerTopic:
+		return []*rows{newRows(schemas.CreditsGranted)}
+	case schemas.CampaignsTopic:
+		return []*rows{newRows(schemas.CampaignUpdated), newRows(schemas.WorkspaceUpdated)}
+	}
+	return []*rows{newRows(schemas.CreditsConsumed)}
+}
+
+// rowsFor returns the table an event's row goes to.
+func (b *batch) rowsFor(t schemas.EventType) *rows {
+	if t == schemas.WorkspaceUpdated {
+		return b.tables[1]
+	}
+	return b.tables[0]
+}
+
+// note remembers the record as the last of the range so far. Its CRC is taken
+// by seal, while its bytes still stand.
+func (b *batch) note(rec *record) {
+	if b.lastKoff < 0 {
+		b.oldest = rec.timestamp
+	}
+	b.lastKoff, b.lastTime = rec.offset, rec.timestamp
+	b.bytes += len(rec.value)
+}
+
+// token names a batch's block in one table for deduplication (invariant 1).
+func (p *partition) token(s span, table string) string {
+	return fmt.Sprintf("%s/%d/%d/%s/%d/%s", p.topic, p.c.Epoch, p.id, s, batchFormat, table)
+}

@@ -1,0 +1,459 @@
+package consumers
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/drawdown/drawdown/schemas"
+	"github.com/segmentio/kafka-go"
+)
+
+// partition consumes one partition for the length of one generation: fetch,
+// build a batch, have its intent committed, insert, say done.
+type partition struct {
+	c     *Consumer
+	gen   *generation
+	role  schemas.Topic
+	topic string
+	id    int
+
+	batchBytes int // values of one batch; a larger one freezes
+
+	decoder *schemas.Decoder
+	reader  recordReader
+	filter  filter
+	event   schemas.Event
+	staged  stage
+	pos     int64  // next offset to take in; the builder's own
+	build   *batch // being filled
+
+	mu        sync.Mutex
+	recovered bool
+	parked    *parkError
+	next      int64              // first offset not done
+	pending   []*batch           // frozen and not done, in order
+	changed   chan struct{}      // wakes the builder: pending shrank
+	intended  chan struct{}      // wakes the inserter: an intent stands
+	caughtUp  time.Time          // when the fetch that last found the end was sent
+	lag       int64              // records between next and the end of the log, at the last answer
+	oldest    int64              // timestamp of the first record of build, 0: none
+	movedAt   time.Time          // when next last moved
+	mark      time.Time          // the watermark said last
+	said      kafka.OffsetCommit // what was committed last
+}
+
+// parkError stops one partition and says why; the others go on. Only a new
+// generation, an operator's flag or a restart tries again.
+type parkError struct {
+	reason string // stable, for metrics
+	err    error
+}
+
+func (e *parkError) Error() string { return e.reason + ": " + e.err.Error() }
+func (e *parkError) Unwrap() error { return e.err }
+
+func park(reason, format string, args ...any) error {
+	return &parkError{reason: reason, err: fmt.Errorf(format, args...)}
+}
+
+// errOver says that the generation is over: what is buffered is dropped and a
+// new owner goes on from the committed intent.
+var errOver = errors.New("the generation is over")
+
+func (p *partition) String() string { return fmt.Sprintf("%s/%d", p.topic, p.id) }
+
+func newPartition(gen *generation, role schemas.Topic, id int) *partition {
+	return &partition{
+		c: gen.c, gen: gen, role: role, topic: gen.c.Topics.Name(role), id: id,
+		reader:   recordReader{until: noEnd},
+		decoder:  schemas.NewDecoder(gen.c.Limits),
+		changed:  make(chan struct{}, 1),
+		intended: make(chan struct{}, 1),
+		movedAt:  gen.c.now(),
+	}
+}
+
+// run owns the partition until the generation ends or it parks. A parked
+// partition keeps its place so that the generation lives on (kafka-go ends a
+// generation when one of its functions returns).
+func (p *partition) run(ctx context.Context, committed committedOffset) {
+	err := p.consume(ctx, committed)
+	var parked *parkError
+	if !errors.As(err, &parked) {
+		if err != nil && !errors.Is(err, errOver) && ctx.Err() == nil {
+			p.c.log.Error("partition stopped", "partition", p.String(), "error", err)
+		}
+		return
+	}
+	p.park(parked)
+}
+
+func (p *partition) consume(ctx context.Context, committed committedOffset) error {
+	if err := p.recover(ctx, committed); err != nil {
+		return err
+	}
+	p.mu.Lock()
+	p.recovered, p.next = true, p.pos
+	p.mu.Unlock()
+	p.gen.kick()
+
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	// Reading stops at the end of the generation and when the consumer
+	// drains; inserting goes on while intents stand.
+	reading, stop := context.WithCancel(ctx)
+	defer stop()
+	defer context.AfterFunc(p.gen.draining, stop)()
+	answers := make(chan *fetched, 1)
+	var wg sync.WaitGroup
+	start := func(loop func() error) {
+		wg.Add(1)
+		go func() {
+			defer wg.Done()
+			if err := loop(); err != nil {
+				cancel(err)
+			}
+		}()
+	}
+	start(func() error { defer close(answers); return p.fetchLoop(reading, p.pos, answers) })
+	start(func() error { return p.insertLoop(ctx) })
+	if err := p.buildLoop(reading, answers); err != nil {
+		cancel(err)
+	}
+	wg.Wait()
+	return context.Cause(ctx)
+}
+
+// fetchLoop reads on from offset, one answer ahead of the builder. It parks
+// where Kafka no longer has what comes next: nothing is skipped (invariant 6).
+func (p *partition) fetchLoop(ctx context.Context, offset int64, answers chan<- *fetched) error {
+	var retry backoff
+	for ctx.Err() == nil {
+		f, err := p.c.source.fetch(ctx, p.topic, p.id, offset, p.c.source.maxWait)
+		if err != nil {
+			if ctx.Err() != nil {
+				return nil
+			}
+			if errors.Is(err, kafka.OffsetOutOfRange) {
+				return p.outOfRange(ctx, offset)
+			}
+			p.c.fetchErrors.note("cannot fetch, trying again", err)
+			if retry.sleep(ctx) != nil {
+				return nil
+			}
+			continue
+		}
+		retry = backoff{}
+		p.c.fetchErrors.clear("fetching again")
+		if f.logStart > offset {
+			return park("log_start", "Kafka's log of %s starts at offset %d, but %d is next: records were deleted before they were counted", p, f.logStart, offset)
+		}
+		// The next offset is known before the records are decoded: the end
+		// of the last whole batch in the answer.
+		after := endOfLastBatch(f.raw, offset)
+		select {
+		case answers <- f:
+		case <-ctx.Done():
+			return nil
+		}
+		offset = after
+	}
+	return nil
+}
+
+func (p *partition) outOfRange(ctx context.Context, offset int64) error {
+	first, end, err := p.c.logRange(ctx, p.topic, p.id)
+	if err != nil {
+		return fmt.Errorf("cannot tell why offset %d of %s is out of range: %w", offset, p, err)
+	}
+	if offset < first {
+		return park("log_start", "Kafka's log of %s starts at offset %d, but %d is next: records were deleted before they were counted", p, first, offset)
+	}
+	return park("topic_changed", "Kafka's log of %s ends at offset %d, but %d is next: the topic was truncated or made anew; raise --epoch if it was made anew", p, end, offset)
+}
+
+// buildLoop fills batches and freezes them. It returns when reading stops.
+func (p *partition) buildLoop(ctx context.Context, answers <-chan *fetched) error {
+	timer := time.NewTimer(p.c.Linger)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case f, ok := <-answers:
+			if !ok {
+				return nil
+			}
+			if err := p.take(ctx, f, true); err != nil {
+				if ctx.Err() != nil {
+					return nil
+				}
+				return err
+			}
+			p.observe(f)
+			f.release()
+		case <-timer.C:
+		case <-p.changed:
+		}
+		timer.Reset(p.freezeIfDue())
+	}
+}
+
+// take appends the records of an answer to the batch being built. Where the
+// filter must ask ClickHouse, the rest of the answer is staged, asked about
+// at once, and then taken in the same order. live is false in recovery, where
+// the range to build is given and nothing freezes.
+func (p *partition) take(ctx context.Context, f *fetched, live bool) error {
+	if p.build == nil {
+		p.startBatch(p.pos)
+	}
+	p.staged.reset()
+	end, err := p.reader.each(f, p.pos, func(rec *record) error {
+		if p.staged.len() > 0 || !p.count(rec) {
+			p.staged.add(rec)
+			return nil
+		}
+		p.seal(rec)
+		if live {
+			return p.freezeIfFull(ctx, rec.offset)
+		}
+		return nil
+	})
+	if errors.Is(err, errCorrupt) {
+		return park("corrupt", "cannot read %s: %w; check the broker's disk, then move past it with the broker's own tools", p, err)
+	}
+	if err != nil {
+		return err
+	}
+	if err := p.takeStaged(ctx, live); err != nil {
+		return err
+	}
+	p.filter.settle()
+	p.pos = max(p.pos, end)
+	if p.pos > p.build.first {
+		p.build.last = p.pos - 1
+	}
+	p.mu.Lock()
+	p.oldest = 0
+	if p.build.lastKoff >= 0 {
+		p.oldest = p.build.oldest
+	}
+	p.mu.Unlock()
+	return nil
+}
+
+func (p *partition) takeStaged(ctx context.Context, live bool) error {
+	for i := 0; i < p.staged.len(); {
+		rec := p.staged.at(i)
+		if !p.count(rec) {
+			// One question for everything staged, not one per record.
+			for j := i + 1; j < p.staged.len(); j++ {
+				p.ask(p.staged.at(j))
+			}
+			if err := p.resolve(ctx); err != nil {
+				return err
+			}
+			continue
+		}
+		p.seal(rec)
+		if live {
+			if err := p.freezeIfFull(ctx, rec.offset); err != nil {
+				return err
+			}
+		}
+		i++
+	}
+	return nil
+}
+
+// resolve retries until ClickHouse answers or the generation is over.
+func (p *partition) resolve(ctx context.Context) error {
+	var retry backoff
+	for {
+		err := p.filter.resolve(ctx)
+		if err == nil {
+			return nil
+		}
+		if ctx.Err() != nil {
+			return errOver
+		}
+		p.c.storeErrors.note("cannot look up ids, trying again", err)
+		if retry.sleep(ctx) != nil {
+			return errOver
+		}
+	}
+}
+
+// startBatch begins a batch at offset first.
+func (p *partition) startBatch(first int64) {
+	p.build = &batch{
+		span: span{first, first - 1}, tables: tablesOf(p.role), lastKoff: -1, startedAt: p.c.now(),
+	}
+}
+
+// seal records rec as the last of the range and its fingerprint.
+func (p *partition) seal(rec *record) {
+	p.build.note(rec)
+	p.build.lastCRC = recordCRC(rec)
+	p.build.last = rec.offset
+	p.pos = rec.offset + 1
+}
+
+// freezeIfFull freezes the batch in the middle of an answer when it has
+// reached its bound, and waits while two are on their way already.
+func (p *partition) freezeIfFull(ctx context.Context, last int64) error {
+	if int(p.build.counted())+p.build.rejected.len() < maxBatchRows && p.build.bytes < p.batchBytes {
+		return nil
+	}
+	for p.inFlight() >= pipelined {
+		select {
+		case <-p.changed:
+		case <-ctx.Done():
+			return errOver
+		}
+	}
+	p.freeze(last)
+	p.startBatch(last + 1)
+	return nil
+}
+
+// pipelined is how many batches of a partition may be frozen at once: one is
+// inserted while the next has its intent committed.
+const pipelined = 2
+
+func (p *partition) inFlight() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return len(p.pending)
+}
+
+// freezeIfDue freezes a batch that has lingered while nothing is under way,
+// and returns when to look again. While an INSERT runs the batch keeps
+// growing, so that a busy ClickHouse gets larger blocks.
+func (p *partition) freezeIfDue() time.Duration {
+	b := p.build
+	if b == nil || b.empty() {
+		return p.c.Linger
+	}
+	age := p.c.now().Sub(b.startedAt)
+	if b.lastKoff < 0 && b.records() < 1<<20 && age < time.Minute {
+		return p.c.Linger // only control records so far: no hurry
+	}
+	if age < p.c.Linger {
+		return p.c.Linger - age
+	}
+	if p.inFlight() > 0 {
+		return p.c.Linger
+	}
+	p.freeze(b.last)
+	p.build = nil
+	p.startBatch(p.pos)
+	return p.c.Linger
+}
+
+// freeze ends the batch at last and hands it to the committer.
+func (p *partition) freeze(last int64) {
+	p.build.close(last)
+	p.mu.Lock()
+	p.pending = append(p.pending, p.build)
+	p.oldest = 0
+	p.mu.Unlock()
+	p.build = nil
+	p.gen.kick()
+}
+
+// insertLoop writes the batches whose intent stands, in order, until the
+// generation is over or draining has emptied them.
+func (p *partition) insertLoop(ctx context.Context) error {
+	for {
+		if b := p.firstIntended(); b != nil {
+			if err := p.write(ctx, b); err != nil {
+				return err
+			}
+			p.done(b)
+			continue
+		}
+		if p.gen.draining.Err() != nil {
+			return nil
+		}
+		select {
+		case <-p.intended:
+		case <-p.gen.draining.Done():
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+func (p *partition) firstIntended() *batch {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if len(p.pending) > 0 && p.pending[0].intended {
+		return p.pending[0]
+	}
+	return nil
+}
+
+// done moves past a batch that is wholly in ClickHouse.
+func (p *partition) done(b *batch) {
+	p.mu.Lock()
+	p.pending = p.pending[1:]
+	p.next = b.last + 1
+	p.movedAt = p.c.now()
+	p.mu.Unlock()
+	p.c.metrics.batch(p, b)
+	wake(p.changed)
+	p.gen.kick()
+	wake(p.c.progressed)
+}
+
+// wake makes a waiter look again; one who is looking already will.
+func wake(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}
+
+// observe takes from an answer how far the log goes and whether we are at its
+// end.
+func (p *partition) observe(f *fetched) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.pos >= f.highWatermark {
+		p.caughtUp = f.sentAt
+	}
+	p.lag = f.highWatermark - p.next
+	p.filter.acknowledge(p.next)
+}
+
+// watermark returns the arrival instant before which everything is counted:
+// the fetch that found the end if nothing waits, else the oldest record that
+// waits. It never goes back, because what was true stays true.
+func (p *partition) watermark() time.Time {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.recovered {
+		return p.mark
+	}
+	oldest := p.oldest
+	for i := len(p.pending) - 1; i >= 0; i-- {
+		if p.pending[i].lastKoff >= 0 {
+			oldest = p.pending[i].oldest
+		}
+	}
+	at := p.caughtUp
+	if oldest != 0 {
+		at = time.UnixMilli(oldest)
+	}
+	if now := p.c.now(); at.After(now) {
+		at = now
+	}
+	if at.After(p.mark) {
+		p.mark = at
+	}
+	return p.mark
+}

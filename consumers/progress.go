@@ -1,0 +1,93 @@
+package consumers
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/ClickHouse/ch-go/proto"
+)
+
+// How often progress is written: soon after a batch, so that an answer is
+// known to be fresh, and each second while the watermark moves alone.
+const (
+	progressSoon  = 50 * time.Millisecond
+	progressEvery = time.Second
+)
+
+// progressLoop writes how far each partition is. A lost row is followed by a
+// later one that says more, so failures are left to the next round.
+func (c *Consumer) progressLoop(ctx context.Context) {
+	written := make(map[partitionID]progress)
+	timer := time.NewTimer(progressEvery)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-c.progressed:
+			timer.Reset(progressSoon)
+			select {
+			case <-timer.C:
+			case <-ctx.Done():
+				return
+			}
+		case <-timer.C:
+		}
+		if err := c.writeProgress(ctx, written); err != nil && ctx.Err() == nil {
+			c.storeErrors.note("cannot write progress, trying again", err)
+		}
+		timer.Reset(progressEvery)
+	}
+}
+
+type progress struct {
+	next int64
+	mark time.Time
+}
+
+// writeProgress inserts a row for every partition that has moved since the
+// last one written.
+func (c *Consumer) writeProgress(ctx context.Context, written map[partitionID]progress) error {
+	var (
+		topic           dictColumn
+		epoch           proto.ColUInt32
+		kpart           proto.ColUInt16
+		next            proto.ColUInt64
+		watermark, said timeColumn
+	)
+	now := c.now()
+	news := make(map[partitionID]progress)
+	for _, p := range c.partitions() {
+		at := progress{mark: p.watermark()}
+		p.mu.Lock()
+		at.next = p.next
+		recovered := p.recovered
+		p.mu.Unlock()
+		key := partitionID{p.topic, p.id}
+		if !recovered || at == written[key] || at.mark.IsZero() {
+			continue
+		}
+		news[key] = at
+		topic.append([]byte(p.topic))
+		epoch.Append(c.Epoch)
+		kpart.Append(uint16(p.id))
+		next.Append(uint64(at.next))
+		watermark.Append(clampTime(at.mark.UnixMilli()))
+		said.Append(now.UnixMilli())
+	}
+	if len(news) == 0 {
+		return nil
+	}
+	in := proto.Input{
+		{Name: "topic", Data: &topic}, {Name: "epoch", Data: &epoch}, {Name: "kpart", Data: &kpart},
+		{Name: "next_offset", Data: &next}, {Name: "watermark", Data: &watermark}, {Name: "at", Data: &said},
+	}
+	if err := c.store.insert(ctx, "ingest_progress", "drawdown/progress", fmt.Sprintf("progress/%d", now.UnixNano()), in); err != nil {
+		return err
+	}
+	for key, at := range news {
+		written[key] = at
+	}
+	return nil
+}

@@ -1,0 +1,166 @@
+package consumers
+
+import (
+	"cmp"
+	"slices"
+
+	"github.com/drawdown/drawdown/schemas"
+)
+
+// A slice is a dyadic interval of event time with the identities of the
+// counted events in it: [from, from + 2^order) milliseconds. It holds every
+// one at or after offset since; if complete, every earlier one as well.
+type slice struct {
+	from     int64
+	order    uint8
+	complete bool
+	since    int64
+	table    idTable
+	lastOff  int64 // largest offset put in by the log, for pinning
+	used     int64 // tick of the last touch, for eviction
+	rows     int64 // rows of ClickHouse before since; -1: not counted yet
+	misses   int   // single look-ups made instead of loading
+}
+
+func (s *slice) end() int64 { return s.from + 1<<s.order }
+
+// topOrder is the widest slice: 2^27 ms are 37 hours, so that a year of
+// history is 236 slices and quiet partitions need few.
+const topOrder = 27
+
+// sliceSet holds the slices of a partition in order of time, within a bound on
+// memory. No slice exceeds an eighth of it: a fuller one is split in halves.
+type sliceSet struct {
+	bound int // bytes
+	bytes int
+	list  []*slice
+	last  *slice // the slice of the last event, most often the next one's too
+	tick  int64
+	acked int64
+}
+
+// find returns the slice that covers t, or nil.
+func (s *sliceSet) find(t int64) *slice {
+	if l := s.last; l != nil && l.from <= t && t < l.end() {
+		return l
+	}
+	i, exact := slices.BinarySearchFunc(s.list, t, func(x *slice, t int64) int { return cmp.Compare(x.from, t) })
+	if !exact {
+		i--
+	}
+	if i < 0 || t >= s.list[i].end() {
+		return nil
+	}
+	s.last = s.list[i]
+	return s.last
+}
+
+// touch returns the slice that covers t, made as wide as its neighbours allow
+// if there is none. off is the log's position: everything counted in the
+// slice from there on will be put in.
+func (s *sliceSet) touch(t, off int64) *slice {
+	s.tick++
+	if found := s.find(t); found != nil {
+		found.used = s.tick
+		return found
+	}
+	fit := &slice{since: off, rows: -1, used: s.tick, lastOff: -1}
+	for order := uint8(topOrder); ; order-- {
+		fit.order, fit.from = order, t>>order<<order
+		if !s.overlaps(fit) {
+			break
+		}
+	}
+	s.insert(fit)
+	s.last = fit
+	return fit
+}
+
+func (s *sliceSet) overlaps(fit *slice) bool {
+	i, _ := slices.BinarySearchFunc(s.list, fit.from, func(x *slice, t int64) int { return cmp.Compare(x.from, t) })
+	return i < len(s.list) && s.list[i].from < fit.end() || i > 0 && s.list[i-1].end() > fit.from
+}
+
+func (s *sliceSet) insert(x *slice) {
+	i, _ := slices.BinarySearchFunc(s.list, x.from, func(x *slice, t int64) int { return cmp.Compare(x.from, t) })
+	s.list = slices.Insert(s.list, i, x)
+	s.bytes += x.table.bytes()
+}
+
+func (s *sliceSet) remove(x *slice) {
+	if i := slices.Index(s.list, x); i >= 0 {
+		s.list = slices.Delete(s.list, i, i+1)
+		s.bytes -= x.table.bytes()
+	}
+	if s.last == x {
+		s.last = nil
+	}
+}
+
+// put records a counted event of the log.
+func (s *sliceSet) put(k key128, t schemas.Millis, off int64, content uint32) {
+	x := s.touch(int64(t), off)
+	before := x.table.bytes()
+	x.table.put(idEntry{key: k, content: content, delta: uint32(int64(t) - x.from)})
+	x.lastOff = max(x.lastOff, off)
+	if after := x.table.bytes(); after != before {
+		s.bytes += after - before
+		s.shrink(x)
+	}
+}
+
+// shrink splits x while it is too large, then evicts until the bound holds.
+func (s *sliceSet) shrink(x *slice) {
+	for x != nil && x.order > 0 && x.table.bytes() > s.bound/8 && x.table.n > idTableFirst {
+		x = s.split(x)
+	}
+	for s.bytes > s.bound && s.evict(x) {
+	}
+}
+
+// split replaces x by its halves and returns the fuller one.
+func (s *sliceSet) split(x *slice) *slice {
+	half := int64(1) << (x.order - 1)
+	left := &slice{from: x.from, order: x.order - 1, complete: x.complete, since: x.since, lastOff: x.lastOff, used: x.used, rows: -1, misses: x.misses}
+	right := &slice{from: x.from + half, order: x.order - 1, complete: x.complete, since: x.since, lastOff: x.lastOff, used: x.used, rows: -1, misses: x.misses}
+	inLeft := 0
+	x.table.each(func(e idEntry) {
+		if int64(e.delta) < half {
+			inLeft++
+		}
+	})
+	left.table.reserve(inLeft)
+	right.table.reserve(x.table.n - inLeft)
+	x.table.each(func(e idEntry) {
+		if int64(e.delta) < half {
+			left.table.put(e)
+			return
+		}
+		e.delta -= uint32(half)
+		right.table.put(e)
+	})
+	s.remove(x)
+	s.insert(left)
+	s.insert(right)
+	if left.table.n > right.table.n {
+		return left
+	}
+	return right
+}
+
+// evict drops the slice touched longest ago that ClickHouse can answer for:
+// none with an event it may not hold yet, and not keep. It reports whether
+// there was one.
+func (s *sliceSet) evict(keep *slice) bool {
+	var oldest *slice
+	for _, x := range s.list {
+		if x != keep && x.lastOff < s.acked && (oldest == nil || x.used < oldest.used) {
+			oldest = x
+		}
+	}
+	if oldest == nil {
+		return false
+	}
+	s.remove(oldest)
+	return true
+}
