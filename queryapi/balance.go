@@ -1,0 +1,217 @@
+package queryapi
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"slices"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"github.com/drawdown/drawdown/aggregator/balance"
+	"github.com/drawdown/drawdown/schemas"
+)
+
+// Balance is what a workspace has left.
+type Balance struct {
+	WorkspaceID   string         `json:"workspace_id"`
+	AsOf          *Instant       `json:"as_of" doc:"The instant asked for; null: everything counted, grants as of now"`
+	Remaining     Decimal        `json:"remaining" doc:"What active grants hold, less overdraft; negative in overdraft"`
+	Allocated     Decimal        `json:"allocated" doc:"Credits of active grants; remaining may exceed it"`
+	Used          Decimal        `json:"used" doc:"What was drained from active grants"`
+	Overdraft     Decimal        `json:"overdraft" doc:"What no grant covered, >= 0"`
+	DaysRemaining *int64         `json:"days_remaining" doc:"Days until expires_at, rounded up; null without expiry"`
+	ExpiresAt     *Instant       `json:"expires_at" doc:"Soonest expiry among active grants that hold credits"`
+	Period        BalancePeriod  `json:"period" doc:"Of the active paid grant that expires first, else the calendar month in UTC"`
+	Grants        []BalanceGrant `json:"grants" nullable:"false"`
+	BurnRate      BurnRate       `json:"burn_rate" doc:"Gross credits per hour over the windows that end at as_of, else at the last whole minute that is both past and before the watermark"`
+	Runway        Runway         `json:"runway"`
+	Figures
+}
+
+// BalancePeriod is [from, to).
+type BalancePeriod struct {
+	From Instant `json:"from"`
+	To   Instant `json:"to"`
+}
+
+// BalanceGrant is a grant, or a carry-over or adjustment that acts as one.
+type BalanceGrant struct {
+	GrantID     string   `json:"grant_id"`
+	Class       string   `json:"class" enum:"paid,promo"`
+	Priority    uint16   `json:"priority" doc:"Lower is drained first"`
+	Credits     Decimal  `json:"credits"`
+	Used        Decimal  `json:"used"`
+	Remaining   Decimal  `json:"remaining"`
+	EffectiveAt Instant  `json:"effective_at"`
+	ExpiresAt   *Instant `json:"expires_at"`
+	Status      string   `json:"status" enum:"active,scheduled,exhausted,expired,voided"`
+}
+
+// BurnRate is gross credits per hour by window.
+type BurnRate struct {
+	Minutes5 Decimal `json:"5m"`
+	Hour1    Decimal `json:"1h"`
+	Hours6   Decimal `json:"6h"`
+	Hours24  Decimal `json:"24h"`
+	Days7    Decimal `json:"7d"`
+}
+
+// BalanceInput are the parameters.
+type BalanceInput struct {
+	WorkspaceID string `path:"workspace_id"`
+	AsOf        string `query:"as_of" doc:"A whole minute, RFC 3339: event time before it with all that is known now" example:"2026-11-22T09:00:00Z"`
+	Conditional
+
+	asOf schemas.Millis // NoInstant: not given
+}
+
+// Resolve names every wrong parameter.
+func (in *BalanceInput) Resolve(ctx huma.Context) []error {
+	errs := strict(ctx)
+	var err error
+	if in.asOf, err = instantParam("as_of", in.AsOf); err != nil {
+		errs = append(errs, err)
+	} else if in.asOf != schemas.NoInstant && in.asOf%minuteMillis != 0 {
+		errs = append(errs, wrong("query.as_of", in.AsOf, "not a whole minute"))
+	}
+	return errs
+}
+
+func (s *Server) registerBalance(api huma.API) {
+	register(s, api, huma.Operation{
+		OperationID: "get-balance", Method: http.MethodGet, Path: "/v1/workspaces/{workspace_id}/balance",
+		Summary: "What is left, until when, and how fast it goes",
+	}, s.balance)
+}
+
+// burnWindows in the order of BurnRate.
+var burnWindows = [...]time.Duration{5 * time.Minute, time.Hour, 6 * time.Hour, 24 * time.Hour, 7 * 24 * time.Hour}
+
+// runwayWindow is the index of the window whose rate the runway takes: a whole
+// day, so that the hour of the day does not matter.
+const runwayWindow = 3
+
+func (s *Server) balance(ctx context.Context, in *BalanceInput) (*Answer[Balance], error) {
+	if err := s.authorize(ctx, in.WorkspaceID, ScopeRead); err != nil {
+		return nil, err
+	}
+	if in.asOf != schemas.NoInstant && in.asOf > s.now() {
+		return nil, problem(CodeUseProjection, "as_of is in the future").about("query.as_of", in.AsOf)
+	}
+	fresh, err := s.freshness(ctx, in.WorkspaceID)
+	if err != nil {
+		return nil, err
+	}
+	entries, err := s.entries(ctx, in.WorkspaceID)
+	if err != nil {
+		return nil, err
+	}
+	at, usageEnd, windowEnd := in.asOf, in.asOf, in.asOf
+	if in.asOf == schemas.NoInstant {
+		at, usageEnd = ledgerNow(fresh.at), timeEnd
+		windowEnd = fresh.at
+		if fresh.watermark != schemas.NoInstant {
+			windowEnd = min(windowEnd, fresh.watermark)
+		}
+		windowEnd -= windowEnd % minuteMillis
+	}
+	segments, windows, err := s.burnDown(ctx, in.WorkspaceID, entries, at, usageEnd, windowEnd)
+	if err != nil {
+		return nil, err
+	}
+	state, err := balance.Burn(entries, segments, at)
+	if err != nil {
+		return nil, err
+	}
+	run, err := runwayOf(entries, segments, state, windows[runwayWindow], burnWindows[runwayWindow])
+	if err != nil {
+		return nil, err
+	}
+	body, err := balanceBody(state, windows)
+	if err != nil {
+		return nil, err
+	}
+	body.WorkspaceID, body.AsOf, body.Runway, body.Figures = in.WorkspaceID, instantOrNull(in.asOf), run, fresh.figures()
+	return answer(in.Conditional, body)
+}
+
+// burnDown reads, in one statement (invariant 3), net usage per segment of the
+// ledger, the last one to usageEnd, and gross usage of each burn window.
+func (s *Server) burnDown(ctx context.Context, workspaceID string, entries []balance.Entry, at, usageEnd, windowEnd schemas.Millis) ([]balance.Segment, [len(burnWindows)]schemas.Total, error) {
+	var gross [len(burnWindows)]schemas.Total
+	segments, err := balance.Segments(entries, at)
+	if err != nil {
+		return nil, gross, err
+	}
+	edges := []schemas.Millis{usageEnd, windowEnd}
+	for _, segment := range segments {
+		edges = append(edges, segment.From)
+	}
+	for _, window := range burnWindows {
+		edges = append(edges, windowEnd-schemas.Millis(window.Milliseconds()))
+	}
+	slices.Sort(edges)
+	edges = slices.Compact(edges)
+	rows, err := s.sums(ctx, sumQuery{name: "balance", workspace: workspaceID, edges: edges, group: byNone})
+	if err != nil {
+		return nil, gross, err
+	}
+	for _, row := range rows {
+		from := edges[row.interval]
+		// The last segment that starts at or before the interval.
+		i, starts := slices.BinarySearchFunc(segments, from, func(segment balance.Segment, at schemas.Millis) int {
+			return int(min(max(segment.From-at, -1), 1))
+		})
+		if !starts {
+			i--
+		}
+		if i >= 0 && from < usageEnd {
+			segments[i].Net = segments[i].Net.Add(row.net)
+		}
+		for w, window := range burnWindows {
+			if from < windowEnd && from >= windowEnd-schemas.Millis(window.Milliseconds()) {
+				gross[w] = gross[w].Add(row.gross())
+			}
+		}
+	}
+	return segments, gross, nil
+}
+
+// balanceBody makes the wire form of what Burn says.
+func balanceBody(state *balance.State, windows [len(burnWindows)]schemas.Total) (*Balance, error) {
+	body := &Balance{
+		Remaining: decimal(state.Remaining),
+		Allocated: decimal(state.Allocated),
+		Used:      decimal(state.Used),
+		Overdraft: decimal(state.Overdraft),
+		ExpiresAt: instantOrNull(state.ExpiresAt),
+		Period:    BalancePeriod{From: instant(state.Period.From), To: instant(state.Period.To)},
+		Grants:    make([]BalanceGrant, len(state.Grants)),
+	}
+	if state.ExpiresAt != schemas.NoInstant {
+		body.DaysRemaining = &state.DaysRemaining
+	}
+	for i, g := range state.Grants {
+		class := "promo"
+		if g.Class == schemas.Paid {
+			class = "paid"
+		}
+		body.Grants[i] = BalanceGrant{
+			GrantID: g.GrantID, Class: class, Priority: g.Priority,
+			Credits: decimal(g.Credits), Used: decimal(g.Used), Remaining: decimal(g.Remaining),
+			EffectiveAt: instant(g.EffectiveAt), ExpiresAt: instantOrNull(g.ExpiresAt), Status: string(g.Status),
+		}
+	}
+	for i, rate := range []*Decimal{
+		&body.BurnRate.Minutes5, &body.BurnRate.Hour1, &body.BurnRate.Hours6, &body.BurnRate.Hours24, &body.BurnRate.Days7,
+	} {
+		perHour, err := scaled(windows[i], int64(time.Hour), int64(burnWindows[i]))
+		if err != nil {
+			return nil, fmt.Errorf("cannot make a burn rate: %w", err)
+		}
+		*rate = decimal(perHour)
+	}
+	return body, nil
+}

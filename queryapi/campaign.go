@@ -1,0 +1,150 @@
+package queryapi
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"github.com/drawdown/drawdown/schemas"
+)
+
+// CampaignDetail is one campaign over time.
+type CampaignDetail struct {
+	WorkspaceID string `json:"workspace_id"`
+	Campaign
+	Usage         CampaignSeries `json:"usage" doc:"Net credits in the range, by bucket"`
+	Projection    CampaignCurve  `json:"projection"`
+	StatusChanges []StatusChange `json:"status_changes" nullable:"false" doc:"Oldest first; the first is the first status"`
+	Figures
+}
+
+// CampaignSeries is usage over time, cut as in /usage.
+type CampaignSeries struct {
+	From   Instant      `json:"from"`
+	To     Instant      `json:"to"`
+	Bucket string       `json:"bucket" enum:"1m,15m,1h,1d,1w,1mo"`
+	TZ     string       `json:"tz"`
+	Total  Decimal      `json:"total"`
+	Points []UsagePoint `json:"points" nullable:"false"`
+}
+
+// CampaignCurve is how the projection comes about.
+type CampaignCurve struct {
+	Projection
+	Curve []CurvePoint `json:"curve" nullable:"false" doc:"Credits used over the whole life, by instant to come; empty where nothing forecasts"`
+}
+
+// CurvePoint is what will have been used by at.
+type CurvePoint struct {
+	At  Instant `json:"at"`
+	P10 Decimal `json:"p10"`
+	P50 Decimal `json:"p50"`
+	P90 Decimal `json:"p90"`
+}
+
+// StatusChange is a campaign.updated that changed the status.
+type StatusChange struct {
+	At     Instant `json:"at"`
+	Status string  `json:"status" enum:"ACTIVE,PAUSED,COMPLETED,DRAFT"`
+}
+
+// CampaignInput are the parameters.
+type CampaignInput struct {
+	WorkspaceID string `path:"workspace_id"`
+	CampaignID  string `path:"campaign_id"`
+	Range
+	BucketParams
+	Conditional
+}
+
+// Resolve names every wrong parameter.
+func (in *CampaignInput) Resolve(ctx huma.Context) []error {
+	return slices.Concat(strict(ctx), in.Range.resolve(), in.BucketParams.resolve())
+}
+
+func (s *Server) campaign(ctx context.Context, in *CampaignInput) (*Answer[CampaignDetail], error) {
+	if err := s.authorize(ctx, in.WorkspaceID, ScopeRead); err != nil {
+		return nil, err
+	}
+	if !idPattern.MatchString(in.CampaignID) {
+		return nil, campaignNotFound(in.CampaignID)
+	}
+	fresh, err := s.freshness(ctx, in.WorkspaceID)
+	if err != nil {
+		return nil, err
+	}
+	about, err := s.workspace(ctx, in.WorkspaceID, fresh.at)
+	if err != nil {
+		return nil, err
+	}
+	asked, err := in.within(about.period, s.rawFrom())
+	if err != nil {
+		return nil, err
+	}
+	cut, err := in.cut(asked, fresh.at, about.settings)
+	if err != nil {
+		return nil, err
+	}
+	rows, err := s.campaignRows(ctx, in.WorkspaceID, asked, about.period.to, &in.CampaignID)
+	if err != nil {
+		return nil, err
+	}
+	if len(rows) == 0 {
+		return nil, campaignNotFound(in.CampaignID)
+	}
+	if err := s.setLastEvents(ctx, in.WorkspaceID, rows); err != nil {
+		return nil, err
+	}
+	query := sumQuery{name: "campaign_usage", workspace: in.WorkspaceID, edges: cut.edges, group: byNone, campaign: &in.CampaignID}
+	sums, err := s.sums(ctx, query)
+	if err != nil {
+		return nil, err
+	}
+	changes, err := s.statusChanges(ctx, in.WorkspaceID, in.CampaignID)
+	if err != nil {
+		return nil, err
+	}
+	total, points := pointsOf(cut.edges, chartOf(sums, query, 0).lines[""], fresh.watermark)
+	item := rows[0].body()
+	return answer(in.Conditional, &CampaignDetail{
+		WorkspaceID: in.WorkspaceID, Campaign: item,
+		Usage: CampaignSeries{
+			From: instant(asked.from), To: instant(asked.to), Bucket: string(cut.bucket), TZ: cut.zone.String(),
+			Total: decimal(total), Points: points,
+		},
+		Projection:    CampaignCurve{Projection: item.Projected, Curve: []CurvePoint{}},
+		StatusChanges: changes, Figures: fresh.figures(),
+	})
+}
+
+func campaignNotFound(campaignID string) *Problem {
+	return problem(CodeCampaignNotFound, "no counted record names campaign %q in this workspace", campaignID)
+}
+
+const statusChangesQuery = `
+SELECT time, status FROM campaigns
+WHERE workspace_id = {workspace:String} AND campaign_id = {campaign:String}
+ORDER BY time, epoch, koff`
+
+// statusChanges reads the states in order and keeps those that changed the
+// status.
+func (s *Server) statusChanges(ctx context.Context, workspaceID, campaignID string) ([]StatusChange, error) {
+	changes := []StatusChange{}
+	bound := parameters{}
+	bound.string("workspace", workspaceID)
+	bound.string("campaign", campaignID)
+	err := s.query(ctx, "status_changes", statusChangesQuery, bound, func(scan func(...any) error) error {
+		var at time.Time
+		var status string
+		if err := scan(&at, &status); err != nil {
+			return err
+		}
+		if len(changes) == 0 || changes[len(changes)-1].Status != status {
+			changes = append(changes, StatusChange{At: instant(schemas.Millis(at.UnixMilli())), Status: status})
+		}
+		return nil
+	})
+	return changes, err
+}

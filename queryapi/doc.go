@@ -1,0 +1,31 @@
+// Package queryapi answers over HTTP what is left, where it went and when it
+// runs out. It reads ClickHouse and writes nothing.
+//
+// Life of a request: [Server.Handler] routes it (chi) through request id,
+// metrics, panic and deadline middleware; the operation's input is decoded and
+// checked as a whole (huma, params.go); auth.go turns the bearer token into a
+// [Principal]; the handler reads freshness first, then figures; respond (in
+// freshness.go) adds the ETag. Handlers return errors and the table in
+// problem.go alone decides status and code.
+//
+// Invariants:
+//
+//  1. Every sum comes from one mechanism, [Server.sums] in sums.go: a sorted
+//     list of edges goes in, net, refunds and events per interval and key come
+//     out of one SQL statement. SQL receives edges, never a zone.
+//  2. A sum reads whole buckets of the coarsest rollup that fits (schemas.Pieces)
+//     and raw events only for a partial minute at an edge.
+//  3. Figures of one answer that must agree come from one statement: the
+//     segments of a balance and its burn windows, the series and their total,
+//     a campaign's used and its unattributed neighbour.
+//  4. Freshness is read before the figures it describes, so that a watermark
+//     never claims records that the figures do not have.
+//  5. No user input is part of a statement's text: values travel as
+//     server-side parameters ({name:Type}), and the only variable text is
+//     chosen among constants of this package.
+//  6. 5xx bodies say nothing of the inside; the log has the rest under the
+//     request id that the body names.
+//
+// Figures are decimal strings made from 128-bit sums; floats appear only in
+// lag_seconds and percentages.
+package queryapi

@@ -1,0 +1,76 @@
+package queryapi
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"slices"
+
+	"github.com/danielgtaylor/huma/v2"
+)
+
+// Me is who asks and what they may do.
+type Me struct {
+	Subject    string        `json:"subject"`
+	Workspaces []MeWorkspace `json:"workspaces" nullable:"false" doc:"By workspace_id, at most 1,000; a token that names all workspaces is good for those beyond as well"`
+}
+
+// MeWorkspace is a workspace that the token names.
+type MeWorkspace struct {
+	WorkspaceID string  `json:"workspace_id"`
+	Name        *string `json:"name" doc:"null: nobody has named it"`
+	Scopes      []Scope `json:"scopes" nullable:"false"`
+}
+
+// MeInput has no parameters, which is checked.
+type MeInput struct{}
+
+// Resolve names every wrong parameter.
+func (*MeInput) Resolve(ctx huma.Context) []error { return strict(ctx) }
+
+// MeOutput is the response.
+type MeOutput struct{ Body Me }
+
+func (s *Server) registerMe(api huma.API) {
+	register(s, api, huma.Operation{
+		OperationID: "get-me", Method: http.MethodGet, Path: "/v1/me",
+		Summary: "Who the token stands for and what it may do",
+	}, s.me)
+}
+
+// workspacesQuery lists what counted records name, each workspace once.
+const workspacesQuery = `
+SELECT workspace_id, argMax(name, (time, epoch, koff)) AS name FROM (
+    SELECT workspace_id, name, time, epoch, koff FROM workspaces
+    UNION ALL
+    SELECT DISTINCT workspace_id, '', toDateTime64(0, 3, 'UTC'), toUInt32(0), toUInt64(0) FROM credit_entries
+    UNION ALL
+    SELECT DISTINCT workspace_id, '', toDateTime64(0, 3, 'UTC'), toUInt32(0), toUInt64(0) FROM campaigns
+    UNION ALL
+    SELECT DISTINCT workspace_id, '', toDateTime64(0, 3, 'UTC'), toUInt32(0), toUInt64(0) FROM usage_1d
+)%s
+GROUP BY workspace_id ORDER BY workspace_id LIMIT 1000`
+
+func (s *Server) me(ctx context.Context, _ *MeInput) (*MeOutput, error) {
+	principal := principalFrom(ctx)
+	bound, filter := parameters{}, ""
+	if !slices.Contains(principal.Workspaces, everyWorkspace) {
+		bound.strings("workspaces", principal.Workspaces)
+		filter = "\nWHERE workspace_id IN {workspaces:Array(String)}"
+	}
+	body := Me{Subject: principal.Subject, Workspaces: []MeWorkspace{}}
+	err := s.query(ctx, "workspaces", fmt.Sprintf(workspacesQuery, filter), bound, func(scan func(...any) error) error {
+		var id, name string
+		if err := scan(&id, &name); err != nil {
+			return err
+		}
+		body.Workspaces = append(body.Workspaces, MeWorkspace{
+			WorkspaceID: id, Name: stringOrNull(name), Scopes: principal.Scopes,
+		})
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &MeOutput{Body: body}, nil
+}

@@ -1,0 +1,75 @@
+package queryapi
+
+import (
+	"context"
+	"net/http"
+	"regexp"
+	"runtime/debug"
+
+	"github.com/google/uuid"
+)
+
+type requestIDKey struct{}
+
+// requestIDPattern is what is taken over from a caller; anything else could
+// forge a log line.
+var requestIDPattern = regexp.MustCompile(`^[A-Za-z0-9._:-]{1,128}$`)
+
+// withRequestID gives each request an id, the caller's X-Request-Id if it has
+// a sane one, in the context and in the response.
+func withRequestID(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		id := r.Header.Get("X-Request-Id")
+		if !requestIDPattern.MatchString(id) {
+			id = uuid.Must(uuid.NewV7()).String()
+		}
+		w.Header().Set("X-Request-Id", id)
+		next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), requestIDKey{}, id)))
+	})
+}
+
+func requestIDFrom(ctx context.Context) string {
+	id, _ := ctx.Value(requestIDKey{}).(string)
+	return id
+}
+
+// withDeadline bounds a request, and with it its queries.
+func withDeadline(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		ctx, cancel := context.WithTimeout(r.Context(), requestTimeout)
+		defer cancel()
+		next.ServeHTTP(w, r.WithContext(ctx))
+	})
+}
+
+// secureHeaders keeps answers out of frames, caches and type guessing. A
+// handler may loosen Cache-Control.
+func secureHeaders(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		h := w.Header()
+		h.Set("X-Content-Type-Options", "nosniff")
+		h.Set("Referrer-Policy", "no-referrer")
+		h.Set("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
+		h.Set("Cache-Control", "no-store")
+		next.ServeHTTP(w, r)
+	})
+}
+
+// recoverPanic turns a panic into a 500 and a log line with the stack.
+func (s *Server) recoverPanic(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		defer func() {
+			cause := recover()
+			if cause == nil {
+				return
+			}
+			if cause == http.ErrAbortHandler { //nolint:errorlint // net/http compares it so
+				panic(cause)
+			}
+			s.cfg.Log.ErrorContext(r.Context(), "request panicked",
+				"request_id", requestIDFrom(r.Context()), "path", r.URL.Path, "panic", cause, "stack", string(debug.Stack()))
+			writeProblem(w, r, problem(CodeInternal, "details are in the server's log"))
+		}()
+		next.ServeHTTP(w, r)
+	})
+}

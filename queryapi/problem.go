@@ -1,0 +1,210 @@
+package queryapi
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+
+	"github.com/ClickHouse/clickhouse-go/v2"
+	"github.com/danielgtaylor/huma/v2"
+)
+
+// Code is the stable name of a problem; clients may branch on it.
+type Code string
+
+// The codes of every error body this package writes.
+const (
+	CodeBadRequest            Code = "bad_request"
+	CodeUnauthorized          Code = "unauthorized"
+	CodeForbidden             Code = "forbidden"
+	CodeNotFound              Code = "not_found"
+	CodeWorkspaceNotFound     Code = "workspace_not_found"
+	CodeCampaignNotFound      Code = "campaign_not_found"
+	CodeMethodNotAllowed      Code = "method_not_allowed"
+	CodeNotAcceptable         Code = "not_acceptable"
+	CodeBodyTooLarge          Code = "body_too_large"
+	CodeUnsupportedMediaType  Code = "unsupported_media_type"
+	CodeInvalidParameter      Code = "invalid_parameter"
+	CodeTooManyPoints         Code = "too_many_points"
+	CodeResolutionUnavailable Code = "resolution_unavailable"
+	CodeUseProjection         Code = "use_projection"
+	CodeRangeTooLarge         Code = "range_too_large"
+	CodeRateLimited           Code = "rate_limited"
+	CodeInternal              Code = "internal"
+	CodeStoreUnavailable      Code = "store_unavailable"
+	CodeQueryTimeout          Code = "query_timeout"
+)
+
+// problems is the one table from code to status and title.
+var problems = map[Code]struct {
+	status int
+	title  string
+}{
+	CodeBadRequest:            {http.StatusBadRequest, "The request cannot be understood"},
+	CodeUnauthorized:          {http.StatusUnauthorized, "A valid bearer token is required"},
+	CodeForbidden:             {http.StatusForbidden, "The token does not carry the scope this needs"},
+	CodeNotFound:              {http.StatusNotFound, "There is nothing at this path"},
+	CodeWorkspaceNotFound:     {http.StatusNotFound, "No such workspace"},
+	CodeCampaignNotFound:      {http.StatusNotFound, "No such campaign"},
+	CodeMethodNotAllowed:      {http.StatusMethodNotAllowed, "This path does not take that method"},
+	CodeNotAcceptable:         {http.StatusNotAcceptable, "None of the accepted formats is available"},
+	CodeBodyTooLarge:          {http.StatusRequestEntityTooLarge, "The request body is too large"},
+	CodeUnsupportedMediaType:  {http.StatusUnsupportedMediaType, "The media type of the body is not supported"},
+	CodeInvalidParameter:      {http.StatusUnprocessableEntity, "Parameters are wrong"},
+	CodeTooManyPoints:         {http.StatusUnprocessableEntity, "The range has too many buckets"},
+	CodeResolutionUnavailable: {http.StatusUnprocessableEntity, "So far back only whole minutes are kept"},
+	CodeUseProjection:         {http.StatusUnprocessableEntity, "The future is a projection, not a balance"},
+	CodeRangeTooLarge:         {http.StatusUnprocessableEntity, "The request reads too much"},
+	CodeRateLimited:           {http.StatusTooManyRequests, "Too many requests"},
+	CodeInternal:              {http.StatusInternalServerError, "Something went wrong here"},
+	CodeStoreUnavailable:      {http.StatusServiceUnavailable, "The store does not answer"},
+	CodeQueryTimeout:          {http.StatusServiceUnavailable, "The store took too long"},
+}
+
+// statusCodes is the code of errors that reach us as a bare status, from huma
+// or the router.
+var statusCodes = map[int]Code{
+	http.StatusBadRequest:            CodeBadRequest,
+	http.StatusUnauthorized:          CodeUnauthorized,
+	http.StatusForbidden:             CodeForbidden,
+	http.StatusNotFound:              CodeNotFound,
+	http.StatusMethodNotAllowed:      CodeMethodNotAllowed,
+	http.StatusNotAcceptable:         CodeNotAcceptable,
+	http.StatusRequestEntityTooLarge: CodeBodyTooLarge,
+	http.StatusUnsupportedMediaType:  CodeUnsupportedMediaType,
+	http.StatusUnprocessableEntity:   CodeInvalidParameter,
+	http.StatusTooManyRequests:       CodeRateLimited,
+	http.StatusServiceUnavailable:    CodeStoreUnavailable,
+}
+
+// ProblemDetail names one wrong parameter.
+type ProblemDetail struct {
+	Location string `json:"location" doc:"Where it is, such as query.from"`
+	Message  string `json:"message" doc:"What is wrong and what would be right"`
+	Value    any    `json:"value,omitempty" doc:"What was sent"`
+}
+
+// Problem is the body of every error: RFC 9457 application/problem+json with a
+// stable code. It is an error, so that handlers return it.
+type Problem struct {
+	Type      string          `json:"type" doc:"URI of the kind of problem"`
+	Title     string          `json:"title" doc:"What the code means"`
+	Status    int             `json:"status" doc:"HTTP status"`
+	Code      Code            `json:"code" doc:"Stable name of the problem; branch on this"`
+	Detail    string          `json:"detail,omitempty" doc:"What happened this time"`
+	RequestID string          `json:"request_id,omitempty" doc:"Names the request in the server's log"`
+	Errors    []ProblemDetail `json:"errors,omitempty" nullable:"false" doc:"Every wrong parameter"`
+}
+
+// problem makes a Problem of code.
+func problem(code Code, format string, args ...any) *Problem {
+	row := problems[code]
+	return &Problem{
+		Type:   "urn:drawdown:problem:" + string(code),
+		Title:  row.title,
+		Status: row.status,
+		Code:   code,
+		Detail: fmt.Sprintf(format, args...),
+	}
+}
+
+// about adds the parameter the problem is about.
+func (p *Problem) about(location string, value any) *Problem {
+	p.Errors = append(p.Errors, ProblemDetail{Location: location, Message: p.Detail, Value: value})
+	return p
+}
+
+func (p *Problem) Error() string { return string(p.Code) + ": " + p.Detail }
+
+// GetStatus makes Problem a huma.StatusError.
+func (p *Problem) GetStatus() int { return p.Status }
+
+// ContentType makes Problem a huma.ContentTypeFilter.
+func (p *Problem) ContentType(string) string { return "application/problem+json" }
+
+// problemTransformer turns huma's own error bodies into Problems and puts the
+// request id into each; it is how this API, and no other one in the process,
+// gets its error shape.
+func problemTransformer(ctx huma.Context, _ string, v any) (any, error) {
+	p, ok := v.(*Problem)
+	if model, isModel := v.(*huma.ErrorModel); isModel {
+		p, ok = fromStatus(model.Status, model.Detail), true
+		for _, e := range model.Errors {
+			if e != nil && model.Status < http.StatusInternalServerError {
+				p.Errors = append(p.Errors, ProblemDetail{Location: e.Location, Message: e.Message, Value: e.Value})
+			}
+		}
+	}
+	if !ok {
+		return v, nil
+	}
+	p.RequestID = requestIDFrom(ctx.Context())
+	return p, nil
+}
+
+// fromStatus makes a Problem of a bare status.
+func fromStatus(status int, detail string) *Problem {
+	code, ok := statusCodes[status]
+	if !ok {
+		code = CodeInternal
+	}
+	if problems[code].status >= http.StatusInternalServerError {
+		detail = "details are in the server's log"
+	}
+	return problem(code, "%s", detail)
+}
+
+// writeProblem writes p where no huma operation is involved.
+func writeProblem(w http.ResponseWriter, r *http.Request, p *Problem) {
+	p.RequestID = requestIDFrom(r.Context())
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.Header().Set("Cache-Control", "no-store")
+	w.WriteHeader(p.Status)
+	// A client that went away is not an error of ours.
+	_ = json.NewEncoder(w).Encode(p)
+}
+
+// Error codes of ClickHouse that have a meaning for the caller;
+// src/Common/ErrorCodes.cpp.
+const (
+	chTooManyRows         = 158
+	chTimeoutExceeded     = 159
+	chTooSlow             = 160
+	chTooManyQueries      = 202
+	chMemoryLimitExceeded = 241
+	chTooManyBytes        = 307
+	chQueryWasCancelled   = 394
+)
+
+// asProblem maps any error of a handler to a Problem. 5xx come without detail.
+func asProblem(err error) *Problem {
+	var p *Problem
+	if errors.As(err, &p) {
+		return p
+	}
+	var exception *clickhouse.Exception
+	if errors.As(err, &exception) {
+		switch exception.Code {
+		case chTooManyRows, chTooManyBytes:
+			return problem(CodeRangeTooLarge, "ask for a shorter range, a coarser bucket or a filter")
+		case chTimeoutExceeded, chTooSlow, chQueryWasCancelled:
+			return problem(CodeQueryTimeout, "try again, or ask for a shorter range")
+		case chTooManyQueries, chMemoryLimitExceeded:
+			return problem(CodeStoreUnavailable, "the store is overloaded; try again")
+		}
+		return problem(CodeInternal, "details are in the server's log")
+	}
+	var network net.Error
+	switch {
+	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &network) && network.Timeout():
+		return problem(CodeQueryTimeout, "try again, or ask for a shorter range")
+	case errors.As(err, &network), errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF),
+		errors.Is(err, clickhouse.ErrAcquireConnTimeout), errors.Is(err, clickhouse.ErrConnectionClosed):
+		return problem(CodeStoreUnavailable, "try again")
+	}
+	return problem(CodeInternal, "details are in the server's log")
+}

@@ -1,0 +1,239 @@
+package queryapi
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/adapters/humachi"
+	"github.com/go-chi/chi/v5"
+	"github.com/go-chi/chi/v5/middleware"
+	"github.com/go-chi/httprate"
+	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/drawdown/drawdown/schemas"
+)
+
+// Config is what a Server needs. Everything but RateLimit is required.
+type Config struct {
+	ClickHouse driver.Conn           // default database set
+	Token      string                // bearer token with every scope on every workspace
+	Partitions int                   // of each topic; places a workspace
+	Epoch      uint32                // generation of the topics
+	Topics     schemas.Topics        // their configured names
+	EventsTTL  schemas.EventsTTL     // how far back raw events go
+	RateLimit  int                   // requests per minute and principal; 0: unlimited
+	Now        func() time.Time      // the clock
+	Log        *slog.Logger          // requests that failed here
+	Registerer prometheus.Registerer // for the drawdown_queryapi_* metrics
+}
+
+// Server is the HTTP API.
+type Server struct {
+	cfg     Config
+	metrics *metrics
+	limiter *httprate.RateLimiter
+	known   knownWorkspaces
+	spec    []byte
+	handler http.Handler
+}
+
+// requestTimeout bounds a request with all its queries; longer than any
+// single query may take (querySettings), shorter than writeTimeout.
+const requestTimeout = 20 * time.Second
+
+// New checks cfg and builds the routes. It does no I/O.
+func New(cfg Config) (*Server, error) {
+	switch {
+	case cfg.ClickHouse == nil:
+		return nil, errors.New("cannot make a query API: no ClickHouse connection")
+	case cfg.Token == "":
+		return nil, errors.New("cannot make a query API: no token")
+	case cfg.Partitions <= 0:
+		return nil, fmt.Errorf("cannot make a query API: %d partitions", cfg.Partitions)
+	case cfg.Now == nil, cfg.Log == nil, cfg.Registerer == nil:
+		return nil, errors.New("cannot make a query API: Now, Log and Registerer are required")
+	}
+	s := &Server{cfg: cfg, metrics: newMetrics(cfg.Registerer, cfg.Now)}
+	if cfg.RateLimit > 0 {
+		s.limiter = httprate.NewRateLimiter(cfg.RateLimit, time.Minute)
+	}
+	if err := s.route(); err != nil {
+		return nil, fmt.Errorf("cannot make a query API: %w", err)
+	}
+	return s, nil
+}
+
+// OpenAPI returns the OpenAPI 3.1 document, as /openapi.json serves it.
+func OpenAPI() ([]byte, error) {
+	s := &Server{cfg: Config{Now: time.Now}}
+	if err := s.route(); err != nil {
+		return nil, fmt.Errorf("cannot describe the query API: %w", err)
+	}
+	return s.spec, nil
+}
+
+// Handler returns the API.
+func (s *Server) Handler() http.Handler { return s.handler }
+
+// Run serves the API on listener until ctx is done, then lets requests in
+// flight finish for up to 10 seconds. It closes listener.
+func (s *Server) Run(ctx context.Context, listener net.Listener) error {
+	return serve(ctx, listener, s.handler, s.cfg.Log)
+}
+
+// Check says how the API is, for the ops port: ready if ClickHouse answers,
+// alive unless queries are in flight and none has ended for a minute.
+func (s *Server) Check() Check {
+	return Check{
+		Name: "queryapi",
+		Ready: func(ctx context.Context) error {
+			if err := s.cfg.ClickHouse.Ping(ctx); err != nil {
+				return fmt.Errorf("cannot reach ClickHouse: %w", err)
+			}
+			return nil
+		},
+		Live: func(context.Context) error { return s.metrics.stuck() },
+	}
+}
+
+// route builds the handler and the OpenAPI document.
+func (s *Server) route() error {
+	router := chi.NewRouter()
+	router.Use(withRequestID, s.observe, s.recoverPanic, secureHeaders, withDeadline, middleware.GetHead)
+	router.NotFound(func(w http.ResponseWriter, r *http.Request) {
+		writeProblem(w, r, problem(CodeNotFound, "no endpoint has the path %s", r.URL.Path))
+	})
+	router.MethodNotAllowed(func(w http.ResponseWriter, r *http.Request) {
+		for _, method := range methods {
+			if router.Match(chi.NewRouteContext(), method, r.URL.Path) {
+				w.Header().Add("Allow", method)
+			}
+		}
+		writeProblem(w, r, problem(CodeMethodNotAllowed, "%s is not for %s", r.URL.Path, r.Method))
+	})
+
+	api := humachi.New(router, apiConfig())
+	api.UseMiddleware(s.authenticate)
+	s.registerMe(api)
+	s.registerBalance(api)
+	s.registerUsage(api)
+	s.registerCampaigns(api)
+	// huma's own error model is never sent; see problemTransformer.
+	delete(api.OpenAPI().Components.Schemas.Map(), "ErrorModel")
+	delete(api.OpenAPI().Components.Schemas.Map(), "ErrorDetail")
+
+	spec, err := api.OpenAPI().MarshalJSON()
+	if err != nil {
+		return fmt.Errorf("cannot encode the OpenAPI document: %w", err)
+	}
+	s.spec, s.handler = spec, router
+	router.Get("/openapi.json", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/vnd.oai.openapi+json;version=3.1")
+		w.Header().Set("Cache-Control", "no-cache")
+		_, _ = w.Write(s.spec)
+	})
+	return nil
+}
+
+// methods are those a path may have; label and Allow values.
+var methods = []string{
+	http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete,
+}
+
+// apiConfig is huma without what does not fit: no links to schemas in bodies,
+// no assets of other hosts, no document that is built on first use without a
+// lock, no error model of its own.
+func apiConfig() huma.Config {
+	config := huma.DefaultConfig("Drawdown", "v1")
+	config.Info.Description = "Counts credits: what is left, where it went, when it runs out. " +
+		"Credits are decimal strings, instants RFC 3339 in UTC, ranges half-open. " +
+		"Errors are RFC 9457 problems with a stable code."
+	config.OpenAPIPath, config.DocsPath, config.SchemasPath = "", "", ""
+	config.CreateHooks = nil
+	config.Transformers = []huma.Transformer{problemTransformer}
+	config.Components.SecuritySchemes = map[string]*huma.SecurityScheme{
+		"bearer": {Type: "http", Scheme: "bearer"},
+	}
+	config.Security = []map[string][]string{{"bearer": {}}}
+	return config
+}
+
+// register adds an operation whose errors go through asProblem.
+func register[I, O any](s *Server, api huma.API, op huma.Operation, handler func(context.Context, *I) (*O, error)) {
+	schema := api.OpenAPI().Components.Schemas.Schema(problemType, true, "Problem")
+	respond := func(description string) *huma.Response {
+		return &huma.Response{
+			Description: description,
+			Content:     map[string]*huma.MediaType{"application/problem+json": {Schema: schema}},
+		}
+	}
+	op.Responses = map[string]*huma.Response{
+		"401": respond("No valid bearer token"),
+		"422": respond("Wrong parameters, each of them named"),
+		// All others have the same shape; the code tells them apart.
+		"default": respond("Any other problem"),
+	}
+	huma.Register(api, op, func(ctx context.Context, in *I) (*O, error) {
+		out, err := handler(ctx, in)
+		if err == nil {
+			return out, nil
+		}
+		p := asProblem(err)
+		if p.Status >= http.StatusInternalServerError && !errors.Is(ctx.Err(), context.Canceled) {
+			s.cfg.Log.ErrorContext(ctx, "request failed",
+				"request_id", requestIDFrom(ctx), "operation", op.OperationID, "code", p.Code, "error", err)
+		}
+		return nil, p
+	})
+}
+
+// Timeouts of a connection. A client that sends its headers or body slower,
+// or reads slower, than this is cut off.
+const (
+	readHeaderTimeout = 5 * time.Second
+	readTimeout       = 30 * time.Second
+	writeTimeout      = 60 * time.Second
+	idleTimeout       = 120 * time.Second
+	shutdownTimeout   = 10 * time.Second
+	maxHeaderBytes    = 32 << 10
+)
+
+// serve runs an HTTP server until ctx is done and shuts it down gracefully.
+func serve(ctx context.Context, listener net.Listener, handler http.Handler, log *slog.Logger) error {
+	server := &http.Server{
+		Handler:           handler,
+		ReadHeaderTimeout: readHeaderTimeout,
+		ReadTimeout:       readTimeout,
+		WriteTimeout:      writeTimeout,
+		IdleTimeout:       idleTimeout,
+		MaxHeaderBytes:    maxHeaderBytes,
+		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelWarn),
+	}
+	group, groupCtx := errgroup.WithContext(ctx)
+	group.Go(func() error {
+		if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
+			return fmt.Errorf("cannot serve on %s: %w", listener.Addr(), err)
+		}
+		return nil
+	})
+	group.Go(func() error {
+		<-groupCtx.Done()
+		// ctx is done, and requests in flight have their own.
+		timeout, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownTimeout)
+		defer cancel()
+		if err := server.Shutdown(timeout); err != nil {
+			// Past the grace period connections are cut.
+			return errors.Join(fmt.Errorf("cannot finish requests in %v: %w", shutdownTimeout, err), server.Close())
+		}
+		return nil
+	})
+	return group.Wait()
+}

@@ -1,0 +1,268 @@
+package queryapi
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"math/big"
+	"slices"
+	"sort"
+	"strconv"
+	"strings"
+
+	"github.com/drawdown/drawdown/schemas"
+)
+
+// The range in which events are accepted (DESIGN section 3); sums read
+// nothing outside it.
+const (
+	timeBegin schemas.Millis = 946_684_800_000   // 2000-01-01T00:00:00Z
+	timeEnd   schemas.Millis = 4_102_444_800_000 // 2100-01-01T00:00:00Z
+)
+
+// grouping is what sums are told apart by.
+type grouping string
+
+const (
+	byNone     grouping = "none"
+	byCampaign grouping = "campaign"
+	byAction   grouping = "action"
+)
+
+// keyColumn is the column of a grouping; the empty string literal for none.
+func (g grouping) keyColumn() string {
+	switch g {
+	case byCampaign:
+		return "campaign_id"
+	case byAction:
+		return "action"
+	default:
+		return "''"
+	}
+}
+
+// sumQuery asks for net, refunds and events of one workspace over the
+// intervals between consecutive edges.
+type sumQuery struct {
+	name      string // label of the query in metrics
+	workspace string
+	edges     []schemas.Millis // ascending, distinct; n+1 edges make n intervals
+	group     grouping
+	keep      []string // keys told apart, the others summed as one; nil: all
+	campaign  *string  // only this campaign; "": only unattributed
+	action    *string  // only this action
+}
+
+// sumRow is a sum of one interval and key. Intervals without events have none.
+type sumRow struct {
+	interval int // between edges[interval] and edges[interval+1]
+	key      string
+	other    bool // all keys that are not kept
+	usage
+}
+
+// usage is what a bucket holds.
+type usage struct {
+	net     schemas.Total // may be negative
+	refunds schemas.Total // positive
+	events  int64
+}
+
+func (u usage) add(v usage) usage {
+	return usage{net: u.net.Add(v.net), refunds: u.refunds.Add(v.refunds), events: u.events + v.events}
+}
+
+// gross is what was used before refunds.
+func (u usage) gross() schemas.Total { return u.net.Add(u.refunds) }
+
+// span is [from, to).
+type span struct{ from, to schemas.Millis }
+
+// sums is the one mechanism (invariant 1).
+func (s *Server) sums(ctx context.Context, q sumQuery) ([]sumRow, error) {
+	statement, bound := q.statement()
+	if statement == "" {
+		return nil, nil
+	}
+	var rows []sumRow
+	err := s.query(ctx, q.name, statement, bound, func(scan func(...any) error) error {
+		var (
+			edge         int64
+			other        uint8
+			net, refunds big.Int
+			row          sumRow
+		)
+		if err := scan(&edge, &row.key, &other, &net, &refunds, &row.events); err != nil {
+			return err
+		}
+		var err error
+		if row.net, err = schemas.TotalFromBig(&net); err != nil {
+			return err
+		}
+		if row.refunds, err = schemas.TotalFromBig(&refunds); err != nil {
+			return err
+		}
+		row.interval = intervalAt(q.edges, schemas.Millis(edge))
+		row.other = other == 1
+		rows = append(rows, row)
+		return nil
+	})
+	return rows, err
+}
+
+// intervalAt returns the interval that at is in.
+func intervalAt(edges []schemas.Millis, at schemas.Millis) int {
+	return sort.Search(len(edges), func(i int) bool { return edges[i] > at }) - 1
+}
+
+// statement makes the SQL and its parameters: one leg per table (for raw
+// events one per partial minute), all summed by (edge, key). It is empty if
+// there is nothing to read. Its text depends on q only through constants
+// (invariant 5).
+func (q *sumQuery) statement() (string, parameters) {
+	bound := parameters{}
+	bound.string("workspace", q.workspace)
+	bound.integers("edges", q.edges)
+	filter, key, other := "", q.group.keyColumn(), "0"
+	if q.campaign != nil {
+		filter += " AND campaign_id = {campaign:String}"
+		bound.string("campaign", *q.campaign)
+	}
+	if q.action != nil {
+		filter += " AND action = {action:String}"
+		bound.string("action", *q.action)
+	}
+	if q.keep != nil {
+		other = key + " NOT IN {keep:Array(String)}"
+		key = "if(" + other + ", '', " + key + ")"
+		bound.strings("keep", q.keep)
+	}
+
+	var legs []string
+	runs := runsOf(q.edges)
+	for _, table := range []string{"usage_1d", "usage_15m", "usage_1m"} {
+		if len(runs[table]) > 0 {
+			legs = append(legs, rollupLeg(table, key, other, runs[table], bound)+filter)
+		}
+	}
+	for i, run := range runs["events"] {
+		legs = append(legs, rawLeg(i, key, other, run, bound)+filter)
+	}
+	if len(legs) == 0 {
+		return "", nil
+	}
+	return "SELECT edge, toString(key) AS key, toUInt8(other) AS other, sum(net) AS net, sum(refunds) AS refunds, sum(events) AS events\nFROM (\n" +
+		strings.Join(legs, "\nUNION ALL\n") + "\n)\nGROUP BY edge, key, other", bound
+}
+
+// rollupLeg reads the runs of one rollup. The primary key narrows by the whole
+// range and, where gaps between runs are worth it, by day; the boundaries of
+// the runs then decide exactly.
+func rollupLeg(table, key, other string, runs []span, bound parameters) string {
+	from, to := table+"_from", table+"_to"
+	bound.integer(from, int64(runs[0].from/1000))
+	bound.integer(to, int64(runs[len(runs)-1].to/1000))
+	leg := fmt.Sprintf(`SELECT roundDown(toInt64(toUnixTimestamp(bucket)) * 1000, {edges:Array(Int64)}) AS edge, %s AS key, %s AS other, credits_micro AS net, refunds_micro AS refunds, events
+FROM %s
+WHERE workspace_id = {workspace:String} AND bucket >= {%s:UInt32} AND bucket < {%s:UInt32}`, key, other, table, from, to)
+	if len(runs) == 1 {
+		return leg
+	}
+	// What a row's bucket rounds down to among all boundaries is the start of
+	// a run if the row is in it, else the end of the one before.
+	starts, boundaries, days := table+"_starts", table+"_boundaries", table+"_days"
+	var startsOf, boundariesOf, daysOf []schemas.Millis
+	for _, run := range runs {
+		startsOf = append(startsOf, run.from/1000)
+		boundariesOf = append(boundariesOf, run.from/1000, run.to/1000)
+		for day := run.from / dayMillis; day*dayMillis < run.to; day++ {
+			daysOf = append(daysOf, day)
+		}
+	}
+	bound.integers(starts, startsOf)
+	bound.integers(boundaries, boundariesOf)
+	leg += fmt.Sprintf("\n  AND roundDown(toUnixTimestamp(bucket), {%s:Array(UInt32)}) IN {%s:Array(UInt32)}", boundaries, starts)
+	if table != "usage_1d" {
+		bound.integers(days, slices.Compact(daysOf))
+		leg += fmt.Sprintf("\n  AND toDate(bucket) IN {%s:Array(UInt16)}", days)
+	}
+	return leg
+}
+
+// rawLeg reads a partial minute of events.
+func rawLeg(i int, key, other string, run span, bound parameters) string {
+	from, to := fmt.Sprintf("events_%d_from", i), fmt.Sprintf("events_%d_to", i)
+	bound.integer(from, int64(run.from))
+	bound.integer(to, int64(run.to))
+	return fmt.Sprintf(`SELECT roundDown(toUnixTimestamp64Milli(time), {edges:Array(Int64)}) AS edge, %s AS key, %s AS other, toInt128(credits_micro) AS net, toInt128(if(credits_micro < 0, -credits_micro, 0)) AS refunds, toInt64(1) AS events
+FROM events
+WHERE workspace_id = {workspace:String} AND time >= fromUnixTimestamp64Milli({%s:Int64}, 'UTC') AND time < fromUnixTimestamp64Milli({%s:Int64}, 'UTC')`, key, other, from, to)
+}
+
+const dayMillis = 24 * 60 * 60 * 1000
+
+// runsOf decomposes the intervals (invariant 2) and joins what adjoins, per
+// table.
+func runsOf(edges []schemas.Millis) map[string][]span {
+	runs := make(map[string][]span)
+	for i := 1; i < len(edges); i++ {
+		from, to := max(edges[i-1], timeBegin), min(edges[i], timeEnd)
+		if from >= to {
+			continue
+		}
+		for _, piece := range schemas.Pieces(from, to) {
+			runs[piece.Table] = append(runs[piece.Table], span{piece.From, piece.To})
+		}
+	}
+	for table, spans := range runs {
+		slices.SortFunc(spans, func(a, b span) int { return cmp.Compare(a.from, b.from) })
+		joined := spans[:1]
+		for _, next := range spans[1:] {
+			if last := &joined[len(joined)-1]; last.to == next.from {
+				last.to = next.to
+			} else {
+				joined = append(joined, next)
+			}
+		}
+		runs[table] = joined
+	}
+	return runs
+}
+
+// parameters are the server-side parameters of a statement in ClickHouse's
+// Escaped text, which the driver sends as they are.
+type parameters map[string]string
+
+func (p parameters) string(name, value string) { p[name] = textEscaper.Replace(value) }
+
+func (p parameters) integer(name string, value int64) { p[name] = strconv.FormatInt(value, 10) }
+
+func (p parameters) integers(name string, values []schemas.Millis) {
+	text := make([]byte, 0, 16*len(values)+2)
+	text = append(text, '[')
+	for i, v := range values {
+		if i > 0 {
+			text = append(text, ',')
+		}
+		text = strconv.AppendInt(text, int64(v), 10)
+	}
+	p[name] = string(append(text, ']'))
+}
+
+// strings is an Array(String): each element a quoted literal, and the whole
+// escaped once more because the server unescapes a parameter before it parses
+// the array.
+func (p parameters) strings(name string, values []string) {
+	quoted := make([]string, len(values))
+	for i, v := range values {
+		quoted[i] = "'" + quoteEscaper.Replace(v) + "'"
+	}
+	p[name] = textEscaper.Replace("[" + strings.Join(quoted, ",") + "]")
+}
+
+// textEscaper is ClickHouse's Escaped text; a raw tab or line feed would end
+// the value.
+var textEscaper = strings.NewReplacer(`\`, `\\`, "\t", `\t`, "\n", `\n`, "\r", `\r`, "\x00", `\0`)
+
+// quoteEscaper is the inside of a quoted literal.
+var quoteEscaper = strings.NewReplacer(`\`, `\\`, `'`, `\'`, "\t", `\t`, "\n", `\n`, "\r", `\r`, "\x00", `\0`)

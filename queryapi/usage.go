@@ -1,0 +1,302 @@
+package queryapi
+
+import (
+	"context"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/drawdown/drawdown/aggregator/balance"
+	"github.com/drawdown/drawdown/schemas"
+)
+
+// Usage is where credits went over time.
+type Usage struct {
+	WorkspaceID string         `json:"workspace_id"`
+	From        Instant        `json:"from"`
+	To          Instant        `json:"to"`
+	Bucket      string         `json:"bucket" enum:"1m,15m,1h,1d,1w,1mo"`
+	TZ          string         `json:"tz" doc:"Zone of the bucket edges"`
+	GroupBy     string         `json:"group_by" enum:"none,campaign,action"`
+	Total       Decimal        `json:"total" doc:"Net credits of all series and other"`
+	Series      []UsageSeries  `json:"series" nullable:"false" doc:"The most used first; one with key \"\" if not grouped"`
+	Other       *UsageSeries   `json:"other,omitempty" doc:"All keys past top, if there are any"`
+	Previous    *UsagePrevious `json:"previous,omitempty" doc:"With compare=previous"`
+	Forecast    []UsagePoint   `json:"forecast" nullable:"false" doc:"Buckets of the range that are still to come; empty where nothing forecasts"`
+	Figures
+}
+
+// UsageSeries is one line of a chart.
+type UsageSeries struct {
+	Key    string       `json:"key" doc:"campaign_id or action; \"\": unattributed"`
+	Name   *string      `json:"name" doc:"null: unattributed or unnamed"`
+	Total  Decimal      `json:"total" doc:"Net credits of all points"`
+	Points []UsagePoint `json:"points" nullable:"false"`
+}
+
+// UsagePoint is one bucket.
+type UsagePoint struct {
+	Start    Instant `json:"start"`
+	End      Instant `json:"end"`
+	Credits  Decimal `json:"credits" doc:"Net of refunds"`
+	Refunds  Decimal `json:"refunds" doc:"What was given back, positive"`
+	Events   int64   `json:"events"`
+	Complete bool    `json:"complete" doc:"end <= watermark; late events may still restate it"`
+}
+
+// UsagePrevious is the sum over as many buckets before the range.
+type UsagePrevious struct {
+	Total  Decimal      `json:"total"`
+	Points []UsagePoint `json:"points" nullable:"false"`
+}
+
+// UsageInput are the parameters.
+type UsageInput struct {
+	WorkspaceID string `path:"workspace_id"`
+	Range
+	BucketParams
+	GroupBy  string `query:"group_by" enum:"none,campaign,action" default:"none"`
+	Campaign string `query:"campaign_id" doc:"Only this campaign; empty: only unattributed usage"`
+	Action   string `query:"action" doc:"Only this action; empty: only usage without one"`
+	Top      int    `query:"top" minimum:"1" maximum:"50" default:"7" doc:"How many keys get a series of their own, by net credits"`
+	Compare  string `query:"compare" enum:"none,previous" default:"none"`
+	Conditional
+
+	campaign, action *string // nil: not given
+}
+
+// BucketParams say how time is cut.
+type BucketParams struct {
+	Bucket string `query:"bucket" enum:"auto,1m,15m,1h,1d,1w,1mo" default:"auto" doc:"auto: the finest that gives at most 200 points"`
+	TZ     string `query:"tz" doc:"IANA zone of the bucket edges; default: the workspace's" example:"Europe/Berlin"`
+
+	zone *time.Location // nil: the workspace's
+}
+
+func (p *BucketParams) resolve() []error {
+	var err error
+	if p.zone, err = zoneParam(p.TZ); err != nil {
+		return []error{err}
+	}
+	return nil
+}
+
+// Resolve names every wrong parameter.
+func (in *UsageInput) Resolve(ctx huma.Context) []error {
+	in.campaign, in.action = optional(ctx, "campaign_id"), optional(ctx, "action")
+	return slices.Concat(strict(ctx), in.Range.resolve(), in.BucketParams.resolve())
+}
+
+func (s *Server) registerUsage(api huma.API) {
+	register(s, api, huma.Operation{
+		OperationID: "get-usage", Method: http.MethodGet, Path: "/v1/workspaces/{workspace_id}/usage",
+		Summary: "Where credits went over time",
+	}, s.usage)
+}
+
+func (s *Server) usage(ctx context.Context, in *UsageInput) (*Answer[Usage], error) {
+	if err := s.authorize(ctx, in.WorkspaceID, ScopeRead); err != nil {
+		return nil, err
+	}
+	fresh, err := s.freshness(ctx, in.WorkspaceID)
+	if err != nil {
+		return nil, err
+	}
+	about, err := s.workspace(ctx, in.WorkspaceID, fresh.at)
+	if err != nil {
+		return nil, err
+	}
+	asked, err := in.within(about.period, s.rawFrom())
+	if err != nil {
+		return nil, err
+	}
+	cut, err := in.cut(asked, fresh.at, about.settings)
+	if err != nil {
+		return nil, err
+	}
+	var before []schemas.Millis
+	if in.Compare == "previous" {
+		if before, err = cut.before(); err != nil {
+			return nil, err
+		}
+	}
+
+	query := sumQuery{
+		name: "usage", workspace: in.WorkspaceID, edges: cut.edges,
+		group: grouping(in.GroupBy), campaign: in.campaign, action: in.action,
+	}
+	names := map[string]campaignState{}
+	if query.group != byNone {
+		if query.keep, err = s.topKeys(ctx, query, in.Top); err != nil {
+			return nil, err
+		}
+	}
+	if query.group == byCampaign {
+		if names, err = s.campaignStates(ctx, in.WorkspaceID, nil); err != nil {
+			return nil, err
+		}
+	}
+	query.edges = joinEdges(before, cut.edges)
+	rows, err := s.sums(ctx, query)
+	if err != nil {
+		return nil, err
+	}
+
+	body := &Usage{
+		WorkspaceID: in.WorkspaceID, From: instant(asked.from), To: instant(asked.to),
+		Bucket: string(cut.bucket), TZ: cut.zone.String(), GroupBy: in.GroupBy,
+		Forecast: []UsagePoint{}, Figures: fresh.figures(),
+	}
+	chart := chartOf(rows, query, len(query.edges)-len(cut.edges))
+	body.fill(chart, fresh.watermark, func(key string) *string {
+		if query.group == byAction {
+			return stringOrNull(key)
+		}
+		return stringOrNull(names[key].name)
+	})
+	if in.Compare == "previous" {
+		all := make([]usage, max(len(before)-1, 0))
+		for _, row := range rows {
+			if row.interval < len(all) {
+				all[row.interval] = all[row.interval].add(row.usage)
+			}
+		}
+		total, points := pointsOf(before, all, fresh.watermark)
+		body.Previous = &UsagePrevious{Total: decimal(total), Points: points}
+	}
+	return answer(in.Conditional, body)
+}
+
+// topKeys ranks the keys over the whole range. It is a statement of its own:
+// it only decides which keys are told apart; their figures, and those of the
+// others, come from one.
+func (s *Server) topKeys(ctx context.Context, query sumQuery, top int) ([]string, error) {
+	if len(query.edges) < 2 {
+		return []string{}, nil
+	}
+	query.name = "usage_top"
+	query.edges = []schemas.Millis{query.edges[0], query.edges[len(query.edges)-1]}
+	rows, err := s.sums(ctx, query)
+	if err != nil {
+		return nil, err
+	}
+	slices.SortFunc(rows, func(a, b sumRow) int {
+		if order := b.net.Cmp(a.net); order != 0 {
+			return order
+		}
+		return strings.Compare(a.key, b.key)
+	})
+	keys := make([]string, min(top, len(rows)))
+	for i := range keys {
+		keys[i] = rows[i].key
+	}
+	return keys, nil
+}
+
+// chart is what Usage shows, still in numbers.
+type chart struct {
+	edges []schemas.Millis
+	keys  []string // in order
+	lines map[string][]usage
+	other []usage // nil: none
+}
+
+// chartOf arranges rows, whose first skip intervals lie before the chart.
+func chartOf(rows []sumRow, query sumQuery, skip int) chart {
+	c := chart{edges: query.edges[skip:], keys: query.keep, lines: make(map[string][]usage)}
+	buckets := max(len(c.edges)-1, 0)
+	if query.group == byNone {
+		c.keys = []string{""}
+	}
+	for _, key := range c.keys {
+		c.lines[key] = make([]usage, buckets)
+	}
+	for _, row := range rows {
+		if row.interval < skip {
+			continue
+		}
+		line := c.lines[row.key]
+		if row.other {
+			if c.other == nil {
+				c.other = make([]usage, buckets)
+			}
+			line = c.other
+		}
+		line[row.interval-skip] = line[row.interval-skip].add(row.usage)
+	}
+	return c
+}
+
+// fill makes the wire form of a chart.
+func (body *Usage) fill(c chart, watermark schemas.Millis, name func(key string) *string) {
+	total := schemas.Total{}
+	body.Series = make([]UsageSeries, len(c.keys))
+	totals := make(map[string]schemas.Total, len(c.keys))
+	for i, key := range c.keys {
+		sum, points := pointsOf(c.edges, c.lines[key], watermark)
+		total, totals[key] = total.Add(sum), sum
+		body.Series[i] = UsageSeries{Key: key, Name: name(key), Total: decimal(sum), Points: points}
+	}
+	// The ranking was read a moment earlier than the figures.
+	slices.SortStableFunc(body.Series, func(a, b UsageSeries) int { return totals[b.Key].Cmp(totals[a.Key]) })
+	if c.other != nil {
+		sum, points := pointsOf(c.edges, c.other, watermark)
+		total = total.Add(sum)
+		body.Other = &UsageSeries{Key: "other", Total: decimal(sum), Points: points}
+	}
+	body.Total = decimal(total)
+}
+
+// pointsOf makes the wire form of one line, zeros included, and its net sum.
+func pointsOf(edges []schemas.Millis, line []usage, watermark schemas.Millis) (schemas.Total, []UsagePoint) {
+	total := schemas.Total{}
+	points := make([]UsagePoint, len(line))
+	for i, bucket := range line {
+		total = total.Add(bucket.net)
+		points[i] = UsagePoint{
+			Start: instant(edges[i]), End: instant(edges[i+1]),
+			Credits: decimal(bucket.net), Refunds: decimal(bucket.refunds), Events: bucket.events,
+			Complete: watermark != schemas.NoInstant && edges[i+1] <= watermark,
+		}
+	}
+	return total, points
+}
+
+// joinEdges puts the edges of the previous range before those of the range;
+// the last of the former is the first of the latter.
+func joinEdges(before, edges []schemas.Millis) []schemas.Millis {
+	if len(before) == 0 {
+		return edges
+	}
+	return slices.Concat(before[:len(before)-1], edges)
+}
+
+// aboutWorkspace is what defaults come from.
+type aboutWorkspace struct {
+	settings
+	entries []balance.Entry
+	period  span
+}
+
+func (s *Server) workspace(ctx context.Context, workspaceID string, now schemas.Millis) (aboutWorkspace, error) {
+	var about aboutWorkspace
+	group, groupCtx := errgroup.WithContext(ctx)
+	group.Go(func() (err error) {
+		about.settings, err = s.settings(groupCtx, workspaceID)
+		return err
+	})
+	group.Go(func() (err error) {
+		about.entries, err = s.entries(groupCtx, workspaceID)
+		return err
+	})
+	if err := group.Wait(); err != nil {
+		return about, err
+	}
+	var err error
+	about.period, err = currentPeriod(about.entries, ledgerNow(now))
+	return about, err
+}
