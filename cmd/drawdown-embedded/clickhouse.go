@@ -11,7 +11,8 @@ import (
 )
 
 // serveQuery makes clickhouse-local a server. Its last query reads standard
-// input and so lasts until that closes.
+// input and so lasts until that closes. deploy/embedded grants its session these
+// statements and no more.
 const serveQuery = "SYSTEM START LISTEN TCP; SYSTEM START LISTEN HTTP; SELECT count() FROM table FORMAT Null"
 
 // serverStopWithin bounds the clean stop of a clickhouse program.

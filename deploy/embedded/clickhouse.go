@@ -174,6 +174,7 @@ func (c ClickHouse) writeConfig(password string) error {
 	digest := sha256.Sum256([]byte(password))
 	users := strings.NewReplacer(
 		"$USER", User,
+		"$ENGINE_QUERIES", engineQueries,
 		"$PASSWORD_SHA256", hex.EncodeToString(digest[:]),
 	).Replace(usersXML)
 	for name, text := range map[string]string{"config.xml": config, "users.xml": users} {

@@ -53,10 +53,15 @@ const configXML = `<?xml version="1.0"?>
 </clickhouse>
 `
 
+// engineQueries is what the engine's own session runs in its life: the
+// definition of its table and the three statements of cmd/drawdown-embedded.
+const engineQueries = "4"
+
 // usersXML: the engine's own session is user default, without password and from
-// 127.0.0.1, because libchdb cannot be told otherwise. It gets what its one
-// query needs, and since it may have one session only, which that query holds,
-// nobody else can log in as default while the engine serves.
+// 127.0.0.1, because libchdb cannot be told otherwise. It has the rights and the
+// number of queries that it needs; so whoever else logs in as default can do
+// nothing. (To refuse the log-in itself would be worse: this engine aborts when
+// a log-in over the native protocol fails, be it for a wrong password.)
 const usersXML = `<?xml version="1.0"?>
 <!-- Written at every start; changes are lost. -->
 <clickhouse>
@@ -64,7 +69,7 @@ const usersXML = `<?xml version="1.0"?>
         <default>
             <password></password>
             <profile>engine</profile>
-            <quota>default</quota>
+            <quota>engine</quota>
             <networks><ip>127.0.0.1</ip></networks>
             <grants>
                 <query>GRANT SYSTEM LISTEN ON *.*</query>
@@ -92,11 +97,14 @@ const usersXML = `<?xml version="1.0"?>
             <memory_profiler_step>0</memory_profiler_step>
         </default>
         <engine>
-            <max_sessions_for_user>1</max_sessions_for_user>
             <query_profiler_real_time_period_ns>0</query_profiler_real_time_period_ns>
             <query_profiler_cpu_time_period_ns>0</query_profiler_cpu_time_period_ns>
         </engine>
     </profiles>
-    <quotas><default/></quotas>
+    <quotas>
+        <default/>
+        <!-- One interval, until 2038. -->
+        <engine><interval><duration>2147483647</duration><queries>$ENGINE_QUERIES</queries></interval></engine>
+    </quotas>
 </clickhouse>
 `

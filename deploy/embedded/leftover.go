@@ -60,7 +60,7 @@ func awaitLeftover(ctx context.Context, c child) error {
 	if err != nil {
 		return err
 	}
-	if left.Child.alive() && left.Supervisor.PID != os.Getpid() && left.Supervisor.alive() {
+	if left.Child.alive() && left.Supervisor.alive() { // maybe in this very process
 		return fmt.Errorf("data directory %s is in use: process %d runs embedded %s there (pid %d)",
 			c.dir, left.Supervisor.PID, c.name, left.Child.PID)
 	}

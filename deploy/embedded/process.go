@@ -23,13 +23,14 @@ const (
 	// stopWithin is how long a child may take to stop by itself before SIGKILL.
 	// The broker writes its snapshots on the way out.
 	stopWithin = 20 * time.Second
-	// The first restart is quick, because an abort of the engine on a killed
-	// client is routine; repeated ones must not eat the machine.
+	// The first restart is quick, because the engine aborts when a client dies
+	// in the middle of an INSERT; a start costs about a second of one core, so
+	// repeated ones every few seconds do not eat the machine.
 	backoffMin = 250 * time.Millisecond
-	backoffMax = 15 * time.Second
+	backoffMax = 5 * time.Second
 	// backoffReset is how long a child must have lived for its death to count
 	// as the first again.
-	backoffReset = time.Minute
+	backoffReset = 15 * time.Second
 )
 
 // child says how to run one store.

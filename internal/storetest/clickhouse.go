@@ -63,23 +63,22 @@ func stopShared() error {
 	return err
 }
 
-// newDatabase creates a database with a random name and drops it at cleanup.
-func newDatabase(t testing.TB, d Database) *Database {
-	t.Helper()
+// create migrates a database with a random name and drops it at cleanup.
+func (d Database) create(t testing.TB) (*Database, error) {
 	d.Name = "test_" + randomHex()
 	ctx, cancel := context.WithTimeout(context.Background(), databaseWithin)
 	defer cancel()
 	db := clickhouse.OpenDB(d.options("default"))
 	err := errors.Join(schemas.Migrate(ctx, db, schemas.MigrateOptions{Database: d.Name}), db.Close())
 	if err != nil {
-		t.Fatalf("cannot prepare database %s: %v", d.Name, err)
+		return nil, fmt.Errorf("cannot prepare database %s: %w", d.Name, err)
 	}
 	t.Cleanup(func() {
 		if err := d.drop(); err != nil {
 			t.Logf("cannot drop database %s: %v", d.Name, err) // it goes with the engine
 		}
 	})
-	return &d
+	return &d, nil
 }
 
 func (d *Database) drop() error {

@@ -128,13 +128,36 @@ func (e *Engine) Restart() {
 }
 
 // Database returns a fresh, migrated database of this engine.
-func (e *Engine) Database(t testing.TB) *Database { t.Helper(); return newDatabase(t, e.access) }
+func (e *Engine) Database(t testing.TB) *Database {
+	t.Helper()
+	db, err := e.access.create(t)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return db
+}
 
-// database waits for the shared engine, which a test may just have crashed.
+// database tries again when the shared engine was restarted meanwhile: the test
+// before may have made it abort.
 func (e *Engine) database(t testing.TB) *Database {
 	t.Helper()
-	Wait(t, startWithin, "the shared engine is up", func() (bool, error) { return e.Health() == nil, nil })
-	return newDatabase(t, e.access)
+	var db *Database
+	Wait(t, startWithin, "the shared engine is up", func() (bool, error) {
+		pid := e.PID()
+		if pid == 0 || e.Health() != nil {
+			return false, nil
+		}
+		var err error
+		if db, err = e.access.create(t); err == nil {
+			return true, nil
+		}
+		time.Sleep(50 * time.Millisecond) // an abort takes a moment to be seen
+		if e.PID() == pid {
+			return false, err
+		}
+		return false, nil
+	})
+	return db
 }
 
 func (e *Engine) close() error { return errors.Join(e.server.down(), e.remove()) }
