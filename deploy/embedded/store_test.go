@@ -428,3 +428,8 @@ func TestApplicationUserSeesWhatItNeeds(t *testing.T) {
 		}
 	}
 }
+
+func listens(addr string) bool {
+	c, err := net.Dial("tcp", addr)
+	return err == nil && c.Close() == nil
+}

@@ -57,11 +57,11 @@ func NewEngine(t testing.TB, o EngineOptions) *Engine {
 }
 
 func newEngine(o EngineOptions) (*Engine, error) {
-	binary, err := helper()
+	binary, err := helperOnce()
 	if err != nil {
 		return nil, err
 	}
-	lib, err := library()
+	lib, err := engineOnce()
 	if err != nil {
 		return nil, err
 	}

@@ -28,11 +28,27 @@ var (
 	engineOnce = sync.OnceValues(installEngine)
 )
 
-// helper is the path of drawdown-embedded, built from the sources as they are.
-func helper() (string, error) { return helperOnce() }
+// Helper returns the path of drawdown-embedded, built from the sources as they
+// are, for tests of what starts it.
+func Helper(t testing.TB) string {
+	t.Helper()
+	path, err := helperOnce()
+	if err != nil {
+		skip(t, err)
+	}
+	return path
+}
 
-// library is the path of libchdb.so, fetched if necessary.
-func library() (string, error) { return engineOnce() }
+// Library returns the path of libchdb.so, fetched if necessary, or "" where a
+// clickhouse program on the PATH takes its place.
+func Library(t testing.TB) string {
+	t.Helper()
+	path, err := engineOnce()
+	if err != nil {
+		skip(t, err)
+	}
+	return path
+}
 
 // skip skips the test over what the machine lacks, or fails it in CI.
 func skip(t testing.TB, err error) {

@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"sync"
 	"syscall"
+	"testing"
 )
 
 // removeScript waits for the end of the test process, which closes standard
@@ -76,6 +77,17 @@ const (
 var reserved struct {
 	sync.Mutex
 	locks []*os.File
+}
+
+// FreeAddr returns an address of this machine, host:port, that no other test
+// uses while this test binary runs.
+func FreeAddr(t testing.TB) string {
+	t.Helper()
+	addr, err := freeAddr()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return addr
 }
 
 // freeAddr returns an address of this machine that no other test uses.

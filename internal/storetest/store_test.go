@@ -5,8 +5,6 @@ import (
 	"time"
 )
 
-func TestMain(m *testing.M) { Main(m) }
-
 func TestDatabaseIsMigratedAndOfItsOwn(t *testing.T) {
 	began := time.Now()
 	a := ClickHouse(t)
