@@ -173,8 +173,8 @@ var workspaceFields = []field{
 		return ok
 	}},
 	{"time_zone", false, "an IANA time zone such as Europe/Berlin", readZone},
-	{"week_start", false, "a weekday from monday to sunday, in lower case", func(d *Decoder, v value, ev *Event) (ok bool) {
-		ev.WeekStart, ok = d.oneOf(v, "monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
+	{"week_start", false, "a weekday from monday to sunday in lower case, or empty", func(d *Decoder, v value, ev *Event) (ok bool) {
+		ev.WeekStart, ok = d.oneOf(v, "", "monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 		return ok
 	}},
 }
