@@ -33,6 +33,13 @@ func runEngine(library string, args []string) error {
 	if err != nil {
 		return fmt.Errorf("cannot use %s as an engine: %w", library, err)
 	}
+	// The engine's own handlers would spend seconds on a stack trace after an
+	// abort, refusing every query meanwhile; the supervisor is faster.
+	if symbol, err := purego.Dlsym(handle, "chdb_set_signal_handlers_enabled"); err == nil {
+		var enable func(on int32)
+		purego.RegisterFunc(&enable, symbol)
+		enable(0)
+	}
 	var query func(argc int32, argv unsafe.Pointer) *engineResult
 	purego.RegisterFunc(&query, entry)
 
