@@ -249,15 +249,13 @@ func (p parameters) integers(name string, values []schemas.Millis) {
 	p[name] = string(append(text, ']'))
 }
 
-// strings is an Array(String): each element a quoted literal, and the whole
-// escaped once more because the server unescapes a parameter before it parses
-// the array.
+// strings is an Array(String), whose elements are quoted literals.
 func (p parameters) strings(name string, values []string) {
 	quoted := make([]string, len(values))
 	for i, v := range values {
 		quoted[i] = "'" + quoteEscaper.Replace(v) + "'"
 	}
-	p[name] = textEscaper.Replace("[" + strings.Join(quoted, ",") + "]")
+	p[name] = "[" + strings.Join(quoted, ",") + "]"
 }
 
 // textEscaper is ClickHouse's Escaped text; a raw tab or line feed would end

@@ -24,10 +24,15 @@ type Usage struct {
 	GroupBy     string         `json:"group_by" enum:"none,campaign,action"`
 	Total       Decimal        `json:"total" doc:"Net credits of all series and other"`
 	Series      []UsageSeries  `json:"series" nullable:"false" doc:"The most used first; one with key \"\" if not grouped"`
-	Other       *UsageSeries   `json:"other,omitempty" doc:"All keys past top, if there are any"`
-	Previous    *UsagePrevious `json:"previous,omitempty" doc:"With compare=previous"`
+	Other       *UsageSeries   `json:"other" doc:"All keys past top; null: there are none"`
+	Previous    *UsagePrevious `json:"previous" doc:"With compare=previous, else null"`
 	Forecast    []UsagePoint   `json:"forecast" nullable:"false" doc:"Buckets of the range that are still to come; empty where nothing forecasts"`
 	Figures
+}
+
+// TransformSchema documents what huma cannot say of a struct.
+func (Usage) TransformSchema(_ huma.Registry, schema *huma.Schema) *huma.Schema {
+	return nullable(schema, "other", "previous")
 }
 
 // UsageSeries is one line of a chart.

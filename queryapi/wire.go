@@ -23,6 +23,18 @@ func (Decimal) TransformSchema(_ huma.Registry, schema *huma.Schema) *huma.Schem
 	return schema
 }
 
+// nullable lets properties that are structs be null.
+func nullable(schema *huma.Schema, properties ...string) *huma.Schema {
+	for _, name := range properties {
+		property := schema.Properties[name]
+		schema.Properties[name] = &huma.Schema{
+			Description: property.Description,
+			AnyOf:       []*huma.Schema{{Ref: property.Ref}, {Type: "null"}},
+		}
+	}
+	return schema
+}
+
 func decimal(t schemas.Total) Decimal { return Decimal(t.String()) }
 
 // Instant is an instant as JSON has it: RFC 3339 in UTC, with milliseconds
