@@ -347,45 +347,41 @@ func (s *scanner) text(p int) ([]byte, int) {
 	}
 	p++
 	start := p
-	ascii := true
-	for {
-		if p = plain(b, p); p >= len(b) {
-			return nil, -1
-		}
-		switch c := b[p]; {
-		case c == '"':
-			if text := b[start:p:p]; ascii || validUTF8(text) {
-				return text, p + 1
-			}
-			return nil, -1
-		case c < 0x80:
-			return nil, -1 // an escape or a control character
-		}
-		ascii = false
-		p++
-	}
-}
-
-// plain returns the position of the first byte at or after p that is not plain
-// text - a quote, a backslash, a control character or part of a character
-// beyond ASCII - or len(b). It looks at eight bytes at a time: a byte of x is
-// zero where the sought byte stands, and subtracting 1 from each byte sets the
-// top bit of those (and, by the borrow, perhaps of bytes after one of them,
-// which does not move the first).
-func plain(b []byte, p int) int {
+	// Eight bytes at a time: a byte of quote is zero where a quote stands, and
+	// subtracting 1 from each byte sets the top bit of those (and, by the
+	// borrow, perhaps of bytes after one of them, which does not move the
+	// first). Likewise for backslashes, control characters, and characters
+	// beyond ASCII, which have the top bit set.
 	const ones, tops = 0x0101010101010101, 0x8080808080808080
 	for ; p+8 <= len(b); p += 8 {
 		w := binary.LittleEndian.Uint64(b[p:])
 		quote, backslash := w^('"'*ones), w^('\\'*ones)
-		found := ((quote - ones) &^ quote) | ((backslash - ones) &^ backslash) | ((w - ' '*ones) &^ w) | w
-		if found &= tops; found != 0 {
-			return p + bits.TrailingZeros64(found)>>3
+		odd := ((quote - ones) &^ quote) | ((backslash - ones) &^ backslash) | ((w - ' '*ones) &^ w) | w
+		if odd &= tops; odd != 0 {
+			p += bits.TrailingZeros64(odd) >> 3
+			if b[p] == '"' {
+				return b[start:p:p], p + 1
+			}
+			break
 		}
 	}
-	for p < len(b) && b[p] != '"' && b[p] != '\\' && b[p] >= ' ' && b[p] < 0x80 {
-		p++
+	return s.slowText(start, p)
+}
+
+// slowText reads the rest of a string that started at start, byte by byte.
+func (s *scanner) slowText(start, p int) ([]byte, int) {
+	for b := s.json; p < len(b); p++ {
+		switch c := b[p]; {
+		case c == '"':
+			if text := b[start:p:p]; validUTF8(text) {
+				return text, p + 1
+			}
+			return nil, -1
+		case c == '\\' || c < ' ':
+			return nil, -1
+		}
 	}
-	return p
+	return nil, -1
 }
 
 // instant reads a time that events may carry.

@@ -1,0 +1,187 @@
+package schemas_test
+
+import (
+	"bytes"
+	"log/slog"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/ClickHouse/clickhouse-go/v2"
+
+	"github.com/drawdown/drawdown/internal/storetest"
+	"github.com/drawdown/drawdown/schemas"
+)
+
+func TestMain(m *testing.M) { storetest.Main(m) }
+
+// migrate migrates database by a pool that stands in another one, and returns
+// what was logged.
+func migrate(t *testing.T, database *storetest.Database, ttl string) string {
+	t.Helper()
+	options := database.Options()
+	options.Auth.Database = "default"
+	db := clickhouse.OpenDB(options)
+	db.SetMaxOpenConns(1)
+	defer db.Close() //nolint:errcheck // nothing depends on it
+	parsed, err := schemas.ParseEventsTTL(ttl)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var log bytes.Buffer
+	err = schemas.Migrate(t.Context(), db, schemas.MigrateOptions{
+		Database:  database.Name,
+		EventsTTL: parsed,
+		Log:       slog.New(slog.NewTextHandler(&log, nil)),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var current string
+	if err := db.QueryRowContext(t.Context(), "SELECT currentDatabase()").Scan(&current); err != nil {
+		t.Fatal(err)
+	}
+	if current != "default" {
+		t.Errorf("Migrate left the pool in database %s", current)
+	}
+	return log.String()
+}
+
+func eventsTable(t *testing.T, database *storetest.Database) string {
+	t.Helper()
+	var text string
+	row := database.Conn(t).QueryRow(t.Context(), "SELECT create_table_query FROM system.tables WHERE database = currentDatabase() AND name = 'events'")
+	if err := row.Scan(&text); err != nil {
+		t.Fatal(err)
+	}
+	return text
+}
+
+func TestMigrateAgainChangesNothing(t *testing.T) {
+	database := storetest.ClickHouse(t) // migrated, events kept for ever
+	before := eventsTable(t, database)
+	if strings.Contains(before, " TTL ") {
+		t.Errorf("events that are kept for ever have a TTL: %s", before)
+	}
+	if log := migrate(t, database, "0"); log != "" {
+		t.Errorf("migrating again did something: %s", log)
+	}
+	if after := eventsTable(t, database); after != before {
+		t.Errorf("events was\n%s\nis\n%s", before, after)
+	}
+}
+
+func TestEventsTTLIsSetWhenItDiffersAndIs60DaysLonger(t *testing.T) {
+	database := storetest.ClickHouse(t)
+	for _, step := range []struct {
+		ttl     string
+		changes bool
+		want    string
+	}{
+		{"13mo", true, " TTL (toDateTime(time) + toIntervalMonth(13)) + toIntervalDay(60) "},
+		{"13mo", false, " TTL (toDateTime(time) + toIntervalMonth(13)) + toIntervalDay(60) "},
+		{"400d", true, " TTL (toDateTime(time) + toIntervalDay(400)) + toIntervalDay(60) "},
+		{"400d", false, " TTL (toDateTime(time) + toIntervalDay(400)) + toIntervalDay(60) "},
+		{"0", true, " SETTINGS "},
+		{"0", false, " SETTINGS "},
+	} {
+		log := migrate(t, database, step.ttl)
+		if changed := strings.Contains(log, "events TTL changed"); changed != step.changes {
+			t.Errorf("setting %s changed it: %v", step.ttl, changed)
+		}
+		table := eventsTable(t, database)
+		if !strings.Contains(table, step.want) || step.ttl == "0" && strings.Contains(table, " TTL ") {
+			t.Errorf("with %s: %s", step.ttl, table)
+		}
+	}
+}
+
+func TestLongestTTLKeepsTheLatestEvent(t *testing.T) {
+	database := storetest.ClickHouse(t)
+	migrate(t, database, "60mo")
+	conn := database.Conn(t)
+	if err := conn.Exec(t.Context(), "INSERT INTO events (workspace_id, time, event_id) VALUES ('ws_acme', '2099-12-31 23:59:59.999', 'e1')"); err != nil {
+		t.Fatal(err)
+	}
+	if err := conn.Exec(t.Context(), "OPTIMIZE TABLE events FINAL"); err != nil {
+		t.Fatal(err)
+	}
+	var rows uint64
+	if err := conn.QueryRow(t.Context(), "SELECT count() FROM events").Scan(&rows); err != nil || rows != 1 {
+		t.Errorf("%d rows, %v", rows, err)
+	}
+}
+
+func TestMigrateRefusesWhatItCannotDo(t *testing.T) {
+	database := storetest.ClickHouse(t)
+	options := database.Options()
+	options.Addr = []string{database.HTTPAddr}
+	options.Protocol = clickhouse.HTTP
+	options.Auth.Database = "default"
+	db := clickhouse.OpenDB(options)
+	defer db.Close() //nolint:errcheck // nothing depends on it
+	err := schemas.Migrate(t.Context(), db, schemas.MigrateOptions{Database: database.Name})
+	if err == nil || !strings.Contains(err.Error(), "native protocol") {
+		t.Errorf("over HTTP: %v", err)
+	}
+	for _, name := range []string{"", "a b", "a`b", "1a", strings.Repeat("a", 65)} {
+		if err := schemas.Migrate(t.Context(), db, schemas.MigrateOptions{Database: name}); err == nil {
+			t.Errorf("database %q was accepted", name)
+		}
+		if name != "" {
+			if err := schemas.Migrate(t.Context(), db, schemas.MigrateOptions{Database: "a", Cluster: name}); err == nil {
+				t.Errorf("cluster %q was accepted", name)
+			}
+		}
+	}
+}
+
+func TestViewsShowPlainUnitsAndExplainEveryColumn(t *testing.T) {
+	database := storetest.ClickHouse(t)
+	conn := database.Conn(t)
+	if err := conn.Exec(t.Context(), `INSERT INTO events (workspace_id, time, event_id, campaign_id, credits_micro) VALUES
+		('ws_acme', '2026-11-22 09:00:07.123', 'e1', 'cmp_7', 1500000),
+		('ws_acme', '2026-11-22 09:14:59.999', 'e2', 'cmp_7', -250001),
+		('ws_acme', '2026-11-22 09:15:00.000', 'e3', 'cmp_7', 1000000000000)`); err != nil {
+		t.Fatal(err)
+	}
+	for query, want := range map[string]string{
+		"SELECT toString(groupArray(credits)) FROM (SELECT credits FROM v_events ORDER BY time)":                                                            "[1.5,-0.250001,1000000]",
+		"SELECT toString(groupArray((bucket, credits, refunds, events))) FROM (SELECT * FROM v_usage WHERE workspace_id = 'ws_acme' ORDER BY bucket)":       "[('2026-11-22 09:00:00',1.249999,0.250001,2),('2026-11-22 09:15:00',1000000,0,1)]",
+		"SELECT toString(groupArray(concat(table, '.', name))) FROM system.columns WHERE database = currentDatabase() AND table LIKE 'v%' AND comment = ''": "[]",
+	} {
+		var got string
+		if err := conn.QueryRow(t.Context(), query).Scan(&got); err != nil || got != want {
+			t.Errorf("%s\n= %s, %v\nwant %s", query, got, err, want)
+		}
+	}
+}
+
+// TestRollupsCascade: one insert reaches every resolution, repairs reach none.
+func TestRollupsCascade(t *testing.T) {
+	database := storetest.ClickHouse(t)
+	conn := database.Conn(t)
+	if err := conn.Exec(t.Context(), `INSERT INTO events (workspace_id, time, event_id, credits_micro, repair) VALUES
+		('ws_acme', '2026-11-22 00:00:00.000', 'e1', 5, 0),
+		('ws_acme', '2026-11-22 23:59:59.999', 'e2', -2, 0),
+		('ws_acme', '2026-11-22 12:00:00.000', 'e3', 100, 1)`); err != nil {
+		t.Fatal(err)
+	}
+	for table, buckets := range map[string][]string{
+		"usage_1m":  {"2026-11-22 00:00:00", "2026-11-22 23:59:00"},
+		"usage_15m": {"2026-11-22 00:00:00", "2026-11-22 23:45:00"},
+		"usage_1d":  {"2026-11-22 00:00:00"},
+	} {
+		var (
+			got                      []string
+			credits, refunds, events int64
+		)
+		row := conn.QueryRow(t.Context(), "SELECT arraySort(groupUniqArray(toString(bucket))), toInt64(sum(credits_micro)), toInt64(sum(refunds_micro)), toInt64(sum(t.events)) FROM "+table+" AS t")
+		if err := row.Scan(&got, &credits, &refunds, &events); err != nil {
+			t.Fatal(err)
+		}
+		if !slices.Equal(got, buckets) || credits != 3 || refunds != 2 || events != 2 {
+			t.Errorf("%s: %v, %d, %d, %d", table, got, credits, refunds, events)
+		}
+	}
+}
