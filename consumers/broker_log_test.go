@@ -104,7 +104,7 @@ func TestBrokerShowsControlBatchesAndListsAbortedTransactions(t *testing.T) {
 	onBothBrokers(t, func(t *testing.T, b *brokerUnderTest) {
 		plain := b.kgo(t)
 		tx := b.kgo(t, kgo.TransactionalID("tx-of-"+b.Topics.Consumption))
-		transaction := func(end kgo.TransactionEndTry, values ...string) {
+		transaction := func(end kgo.TransactionEndTry, next int64, values ...string) {
 			t.Helper()
 			if err := tx.BeginTransaction(); err != nil {
 				t.Fatal(err)
@@ -113,15 +113,15 @@ func TestBrokerShowsControlBatchesAndListsAbortedTransactions(t *testing.T) {
 			if err := tx.EndTransaction(brokerContext(t), end); err != nil {
 				t.Fatal(err)
 			}
+			b.awaitStable(t, next)
 		}
-		transaction(kgo.TryCommit, "0", "1", "2")     // 3 is its end marker
-		transaction(kgo.TryAbort, "4", "5", "6", "7") // 8 is its end marker
-		send(t, plain, "9", "10")                     // not transactional
-		if err := tx.BeginTransaction(); err != nil { // stays open
+		transaction(kgo.TryCommit, 4, "0", "1", "2")     // 3 is its end marker
+		transaction(kgo.TryAbort, 9, "4", "5", "6", "7") // 8 is its end marker
+		send(t, plain, "9", "10")                        // not transactional
+		if err := tx.BeginTransaction(); err != nil {    // stays open
 			t.Fatal(err)
 		}
 		send(t, tx, "11")
-		b.awaitStable(t, 11)
 		send(t, plain, "12")
 		b.wantOpenTransactionHidden(t)
 
