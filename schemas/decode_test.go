@@ -11,6 +11,8 @@ import (
 	"testing"
 	"unicode/utf8"
 
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
 	"pgregory.net/rapid"
 )
 
@@ -278,6 +280,72 @@ func FuzzDecode(f *testing.F) {
 		}
 	}
 	f.Fuzz(func(t *testing.T, value []byte) { checkDecode(t, value) })
+}
+
+// TestBinaryModeFollowsTheSameRules sends every event of the corpus whose
+// attributes are strings in binary mode as well.
+func TestBinaryModeFollowsTheSameRules(t *testing.T) {
+	d := NewDecoder(DefaultLimits())
+	sent := 0
+	for _, file := range slices.Concat(readEventFiles(t, "valid"), readEventFiles(t, "invalid")) {
+		var members map[string]jsontext.Value
+		if json.Unmarshal(file.rec.Value, &members) != nil || len(file.rec.Headers) > 0 || firstByte(members["data"]) != '{' {
+			continue
+		}
+		rec := Record{Value: members["data"], Timestamp: file.rec.Timestamp}
+		binary := true
+		for name, raw := range members {
+			var text string
+			switch {
+			case name == "data" || string(raw) == "null":
+			case json.Unmarshal(raw, &text) != nil:
+				binary = false
+			default:
+				rec.Headers = append(rec.Headers, Header{Key: "ce_" + name, Value: []byte(text)})
+			}
+		}
+		if _, ok := header(&rec, "ce_specversion"); !ok || !binary {
+			continue
+		}
+		sent++
+		var structuredEvent, binaryEvent Event
+		want := d.Decode(file.topic, &file.rec, &structuredEvent)
+		wantText := describe(&structuredEvent) // before the next Decode reuses its bytes
+		got := d.Decode(file.topic, &rec, &binaryEvent)
+		if (got == nil) != (want == nil) || got != nil && got.Code != want.Code || describe(&binaryEvent) != wantText {
+			t.Errorf("%s in binary mode: %v, in structured mode: %v", file.name, got, want)
+		}
+	}
+	if sent < 100 {
+		t.Errorf("only %d events were sent in binary mode", sent)
+	}
+}
+
+func TestContentHashIsOfContentAlone(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		ev := drawEvent(t)
+		before, _ := contentHash(ev, nil)
+		same := *ev
+		same.ID, same.WorkspaceID, same.Source, same.Attributes = []byte("other"), []byte("other"), nil, nil
+		if after, _ := contentHash(&same, nil); after != before {
+			t.Fatal("identity, source or attributes are content")
+		}
+		other := *ev
+		other.Time += minute
+		if after, _ := contentHash(&other, nil); after == before {
+			t.Fatal("time is no content")
+		}
+		// A byte that moves from one field to the next makes another event.
+		if ev.Type == CreditsConsumed && len(ev.Action) > 0 {
+			moved := *ev
+			last := len(ev.Action) - 1
+			moved.Actor = append([]byte{ev.Action[last]}, ev.Actor...)
+			moved.Action = ev.Action[:last]
+			if after, _ := contentHash(&moved, nil); after == before {
+				t.Fatal("the encoding is ambiguous")
+			}
+		}
+	})
 }
 
 func TestEventsSurviveEncodingAndDecoding(t *testing.T) {

@@ -154,7 +154,32 @@ func CreateTopics(ctx context.Context, client *kafka.Client, config CreateTopics
 	if len(failed) > 0 {
 		return errors.Join(failed...)
 	}
-	return CheckTopics(ctx, client, config.Topics, config.Partitions)
+	return awaitTopics(ctx, client, config.Topics, config.Partitions)
+}
+
+const (
+	// topicsWithin is how long a topic may stay unknown after the broker said
+	// that it exists: metadata comes from a cache, which kafka-go renews every
+	// 6 s by default, and reaches the other brokers a little later.
+	topicsWithin = 15 * time.Second
+	topicsPause  = 100 * time.Millisecond
+)
+
+// awaitTopics is CheckTopics for topics that exist, but may not be known yet.
+func awaitTopics(ctx context.Context, client *kafka.Client, topics Topics, partitions int) error {
+	ctx, cancel := context.WithTimeout(ctx, topicsWithin)
+	defer cancel()
+	for {
+		err := CheckTopics(ctx, client, topics, partitions)
+		if !errors.Is(err, kafka.UnknownTopicOrPartition) && !errors.Is(err, kafka.LeaderNotAvailable) {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return err
+		case <-time.After(topicsPause):
+		}
+	}
 }
 
 func (c CreateTopicsConfig) topics() []kafka.TopicConfig {
