@@ -26,8 +26,8 @@ func Burn(entries []Entry, segments []Segment, at schemas.Millis) (*State, error
 }
 
 // Explain is Burn with every movement of credits, in the order in which they
-// happened. Their number is that of grants, entries and segments, plus one for
-// each further grant that a segment drained or refilled.
+// happened: a few per entry, and one for each grant that a segment drained or
+// refilled.
 func Explain(entries []Entry, segments []Segment, at schemas.Millis) (*State, []Movement, error) {
 	l, err := run(entries, segments, at, true)
 	if err != nil {

@@ -58,7 +58,7 @@ func (l *ledger) end(a *account, status Status) {
 		return
 	}
 	a.Status = status
-	l.holding.put(a.rank, false)
+	// It holds nothing now, so it is not drained; nor may it be refilled.
 	l.lacking.put(a.rank, false)
 }
 
