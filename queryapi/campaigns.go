@@ -243,42 +243,37 @@ func (r *campaignRow) body() Campaign {
 	return item
 }
 
-// lastEventsQuery finds the last event of each campaign: the last day that has
-// any, in it the last quarter, in it the last minute, in it the last event.
-// Each step is a look at few granules. Raw events may be gone (2: from the
-// minute alone).
-const lastEventsQuery = `
-WITH
-days AS (
-    SELECT campaign_id, max(bucket) AS last FROM (
-        SELECT campaign_id, bucket FROM usage_1d
-        WHERE workspace_id = {workspace:String} AND campaign_id IN {campaigns:Array(String)}
-        GROUP BY campaign_id, bucket HAVING sum(events) > 0)
-    GROUP BY campaign_id),
-quarters AS (
-    SELECT campaign_id, max(bucket) AS last FROM (
-        SELECT campaign_id, bucket FROM usage_15m
-        WHERE workspace_id = {workspace:String} AND toDate(bucket) IN (SELECT toDate(last) FROM days)
-            AND (campaign_id, toDate(bucket)) IN (SELECT campaign_id, toDate(last) FROM days)
-        GROUP BY campaign_id, bucket HAVING sum(events) > 0)
-    GROUP BY campaign_id),
-minutes AS (
-    SELECT campaign_id, max(bucket) AS last FROM (
-        SELECT campaign_id, bucket FROM usage_1m
-        WHERE workspace_id = {workspace:String} AND toStartOfFifteenMinutes(bucket) IN (SELECT last FROM quarters)
-            AND (campaign_id, toStartOfFifteenMinutes(bucket)) IN (SELECT campaign_id, last FROM quarters)
-        GROUP BY campaign_id, bucket HAVING sum(events) > 0)
-    GROUP BY campaign_id)
-SELECT campaign_id, max(at) AS at FROM (
-    SELECT campaign_id, toDateTime64(last, 3, 'UTC') AS at FROM minutes
-    UNION ALL
-    SELECT campaign_id, max(time) FROM events
-    WHERE workspace_id = {workspace:String} AND toStartOfMinute(time) IN (SELECT last FROM minutes)
-        AND (campaign_id, toStartOfMinute(time)) IN (SELECT campaign_id, last FROM minutes)
-    GROUP BY campaign_id)
+// lastMinutesQuery finds the last minute with events of each campaign: the
+// last day that has any, in it the last quarter, in it the last minute. Each
+// step is a look at few granules; the sums are over rows that repairs may have
+// cancelled.
+const lastMinutesQuery = `
+SELECT campaign_id, max(bucket) AS last FROM (
+    SELECT campaign_id, bucket FROM usage_1m
+    WHERE workspace_id = {workspace:String} AND (campaign_id, toStartOfFifteenMinutes(bucket)) IN (
+        SELECT campaign_id, max(bucket) FROM (
+            SELECT campaign_id, bucket FROM usage_15m
+            WHERE workspace_id = {workspace:String} AND (campaign_id, toDate(bucket)) IN (
+                SELECT campaign_id, toDate(max(bucket)) FROM (
+                    SELECT campaign_id, bucket FROM usage_1d
+                    WHERE workspace_id = {workspace:String} AND campaign_id IN {campaigns:Array(String)}
+                    GROUP BY campaign_id, bucket HAVING sum(events) > 0)
+                GROUP BY campaign_id)
+            GROUP BY campaign_id, bucket HAVING sum(events) > 0)
+        GROUP BY campaign_id)
+    GROUP BY campaign_id, bucket HAVING sum(events) > 0)
 GROUP BY campaign_id`
 
-// setLastEvents fills lastEventAt of rows that were ever used.
+// lastEventsQuery finds the last event of campaigns in some minutes.
+const lastEventsQuery = `
+SELECT campaign_id, max(time) AS last FROM events
+WHERE workspace_id = {workspace:String} AND campaign_id IN {campaigns:Array(String)}
+    AND toUnixTimestamp(toStartOfMinute(time)) IN {minutes:Array(UInt32)}
+GROUP BY campaign_id`
+
+// setLastEvents fills lastEventAt of rows that were ever used. Other
+// campaigns' last minutes can only hold earlier events of a campaign than its
+// own. Where raw events are gone its minute has to do.
 func (s *Server) setLastEvents(ctx context.Context, workspaceID string, rows []*campaignRow) error {
 	byID := make(map[string]*campaignRow, len(rows))
 	var ids []string
@@ -294,15 +289,23 @@ func (s *Server) setLastEvents(ctx context.Context, workspaceID string, rows []*
 	bound := parameters{}
 	bound.string("workspace", workspaceID)
 	bound.strings("campaigns", ids)
-	return s.query(ctx, "last_events", lastEventsQuery, bound, func(scan func(...any) error) error {
+	var minutes []schemas.Millis
+	take := func(scan func(...any) error) error {
 		var id string
-		var at time.Time
-		if err := scan(&id, &at); err != nil {
+		var last time.Time
+		if err := scan(&id, &last); err != nil {
 			return err
 		}
 		if row, ok := byID[id]; ok {
-			row.lastEventAt = millisOf(at)
+			row.lastEventAt = max(row.lastEventAt, millisOf(last))
+			minutes = append(minutes, schemas.Millis(last.Unix()))
 		}
 		return nil
-	})
+	}
+	if err := s.query(ctx, "last_minutes", lastMinutesQuery, bound, take); err != nil {
+		return err
+	}
+	slices.Sort(minutes)
+	bound.integers("minutes", slices.Compact(minutes))
+	return s.query(ctx, "last_events", lastEventsQuery, bound, take)
 }

@@ -38,6 +38,7 @@ type harness struct {
 	registry *prometheus.Registry
 	log      *bytes.Buffer
 	now      time.Time
+	inserted int // events so far: no two inserts may be equal, or the second is a retry
 }
 
 // newHarness makes one whose clock stands still.
@@ -88,8 +89,9 @@ func (h *harness) insert(events ...event) {
 	if err != nil {
 		h.t.Fatalf("cannot prepare: %v", err)
 	}
-	for i, e := range events {
-		if err := batch.Append(e.workspace, e.at, fmt.Sprintf("e%d", i), e.campaign, e.action, int64(e.credits), e.at, uint64(i)); err != nil {
+	for _, e := range events {
+		h.inserted++
+		if err := batch.Append(e.workspace, e.at, fmt.Sprintf("e%d", h.inserted), e.campaign, e.action, int64(e.credits), e.at, uint64(h.inserted)); err != nil {
 			h.t.Fatalf("cannot append: %v", err)
 		}
 	}
