@@ -39,12 +39,12 @@ func (c *clickhouseCmd) Run() error {
 // runLibrary serves from inside this process. The engine reads a pipe of ours
 // in place of standard input, so that SIGTERM stops it in the same clean way.
 func (c *clickhouseCmd) runLibrary() error {
-	real, err := syscall.Dup(0)
+	kept, err := syscall.Dup(0)
 	if err != nil {
 		return fmt.Errorf("cannot keep standard input: %w", err)
 	}
-	syscall.CloseOnExec(real)
-	stdin := os.NewFile(uintptr(real), "stdin")
+	syscall.CloseOnExec(kept)
+	stdin := os.NewFile(uintptr(kept), "stdin")
 	read, write, err := os.Pipe()
 	if err != nil {
 		return fmt.Errorf("cannot open a pipe: %w", err)

@@ -26,7 +26,6 @@ func run(args []string) int {
 	parser, err := kong.New(&c,
 		kong.Name("drawdown-embedded"),
 		kong.Description("The embedded stores of Drawdown, one per process. drawdown up starts and supervises them."),
-		kong.UsageOnError(),
 		kong.Exit(func(code int) { exit = code }),
 	)
 	if err != nil {
@@ -37,7 +36,7 @@ func run(args []string) int {
 		return exit // --help
 	}
 	if err != nil {
-		_, _ = fmt.Fprintln(os.Stderr, "drawdown-embedded:", err)
+		_, _ = fmt.Fprintln(os.Stderr, "drawdown-embedded:", err, "(--help tells more)")
 		return 2
 	}
 	err = ctx.Run()

@@ -17,6 +17,14 @@
 //  5. The password of user "drawdown" is random, kept in the data directory
 //     (mode 0600), and on no command line and in no environment.
 //
+// What to know of the two stores: this engine aborts on errors that a server
+// would answer or ignore (a wrong password over the native protocol, a first
+// packet that is no greeting, sometimes a client that dies in the middle of an
+// INSERT) and is back within about a second, so it belongs on the loopback
+// address and its clients must retry. The broker fsyncs every acknowledged
+// batch; after a kill it reads its whole log once, so a start then needs about
+// as much memory as the log is long on disk.
+//
 // The stores are not loaded here: the child processes are cmd/drawdown-embedded,
 // so that a crash of the engine is a restart and not the end of the program.
 package embedded

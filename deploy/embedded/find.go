@@ -109,8 +109,8 @@ func unverified(platform string) string {
 func searchRoots() []string {
 	var roots []string
 	if exe, err := os.Executable(); err == nil {
-		if real, err := filepath.EvalSymlinks(exe); err == nil {
-			exe = real
+		if target, err := filepath.EvalSymlinks(exe); err == nil {
+			exe = target
 		}
 		roots = append(roots, filepath.Dir(exe))
 	}

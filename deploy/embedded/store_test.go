@@ -95,7 +95,7 @@ func readAll(t *testing.T, addr, topic string, partition int) []string {
 	if err != nil {
 		t.Fatalf("cannot dial the broker: %v", err)
 	}
-	defer conn.Close()
+	defer func() { _ = conn.Close() }()
 	first, last, err := conn.ReadOffsets()
 	if err != nil {
 		t.Fatalf("cannot read offsets: %v", err)
@@ -129,8 +129,9 @@ func TestKafkaKeepsAcknowledgedRecordsOverKill(t *testing.T) {
 		go func() {
 			defer close(stopped)
 			defer close(acks)
-			client := &kafka.Client{Addr: kafka.TCP(broker.Addr), Transport: &kafka.Transport{}, Timeout: 5 * time.Second}
-			defer client.Transport.(*kafka.Transport).CloseIdleConnections()
+			transport := &kafka.Transport{}
+			defer transport.CloseIdleConnections()
+			client := &kafka.Client{Addr: kafka.TCP(broker.Addr), Transport: transport, Timeout: 5 * time.Second}
 			for i := range cap(acks) {
 				value := fmt.Sprintf("%d/%d", round, i)
 				_, err := client.Produce(t.Context(), &kafka.ProduceRequest{
@@ -268,7 +269,7 @@ func TestEngineAbortIsAShortRestart(t *testing.T) {
 	if _, err := conn.Write(bytes.Repeat([]byte{0xfe}, 100)); err != nil {
 		t.Fatal(err)
 	}
-	defer conn.Close()
+	defer func() { _ = conn.Close() }()
 	began := time.Now()
 	storetest.Wait(t, within, "the engine is up again", func() (bool, error) {
 		return engine.Health() == nil && engine.PID() != before, nil
@@ -322,7 +323,7 @@ func TestTakenPortIsAnErrorThatNamesTheFlag(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer taken.Close()
+	defer func() { _ = taken.Close() }()
 	addr := taken.Addr().String()
 	exe := existing(t, "drawdown-embedded")
 	library := existing(t, "libchdb.so")

@@ -48,7 +48,7 @@ func watchDir(dir string) (io.Closer, error) {
 	if err != nil {
 		return nil, fmt.Errorf("cannot open a pipe: %w", err)
 	}
-	defer read.Close()
+	defer func() { _ = read.Close() }() // the child has its own
 	cmd := exec.Command("/bin/sh", "-c", removeScript, "sh", dir)
 	cmd.Stdin = read
 	// Not in our group: what kills that must not kill the cleaner.
