@@ -107,3 +107,27 @@ func (p *partition) park(why *parkError) {
 	p.c.metrics.parked.WithLabelValues(p.topic, fmt.Sprint(p.id), why.reason).Set(1)
 	p.c.log.Error("partition parked", "partition", p.String(), "reason", why.reason, "error", why.err)
 }
+
+// Live returns an error if a restart may help: partitions have records waiting
+// and none of them has moved for a minute although Kafka and ClickHouse
+// answer. Parked partitions need an operator, not a restart.
+func (c *Consumer) Live(context.Context) error {
+	if c.fetchErrors.active() != nil || c.storeErrors.active() != nil {
+		return nil
+	}
+	waiting, moving := 0, 0
+	for _, p := range c.partitions() {
+		p.mu.Lock()
+		if p.parked == nil && p.lag > 0 {
+			waiting++
+			if p.c.now().Sub(p.movedAt) <= stuckAfter {
+				moving++
+			}
+		}
+		p.mu.Unlock()
+	}
+	if waiting > 0 && moving == 0 {
+		return fmt.Errorf("%d partitions have records waiting and none has moved for %s", waiting, stuckAfter)
+	}
+	return nil
+}

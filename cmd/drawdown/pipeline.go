@@ -1,0 +1,217 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/ClickHouse/clickhouse-go/v2"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/segmentio/kafka-go"
+
+	"github.com/drawdown/drawdown/consumers"
+	"github.com/drawdown/drawdown/queryapi"
+	"github.com/drawdown/drawdown/schemas"
+)
+
+// countingFlags decide what is counted and how; every process of an
+// installation must have the same.
+type countingFlags struct {
+	Group     string            `name:"kafka-group" env:"DRAWDOWN_KAFKA_GROUP" default:"drawdown" help:"Consumer group, whose offsets carry what is about to be inserted."`
+	Epoch     uint32            `name:"epoch" env:"DRAWDOWN_EPOCH" default:"1" help:"Generation of the topics; raise it when they are made anew or repartitioned."`
+	EventsTTL schemas.EventsTTL `name:"events-ttl" env:"DRAWDOWN_EVENTS_TTL" default:"13mo" help:"How long raw events are kept, such as 13mo or 400d; 0 keeps them for ever and lets imports go back without limit."`
+}
+
+func (f countingFlags) limits() schemas.Limits {
+	limits := schemas.DefaultLimits()
+	limits.ImportLateness = f.EventsTTL.ImportLateness()
+	return limits
+}
+
+// consumerFlags tune a consumer.
+type consumerFlags struct {
+	Linger         time.Duration `name:"linger" env:"DRAWDOWN_LINGER" default:"500ms" help:"How long a batch waits for more events."`
+	SessionTimeout time.Duration `name:"session-timeout" env:"DRAWDOWN_SESSION_TIMEOUT" default:"30s" help:"After which a silent consumer loses its partitions."`
+	FilterMemory   int           `name:"filter-memory-mb" env:"DRAWDOWN_FILTER_MEMORY_MB" default:"192" help:"Memory for ids of the deduplicating filter, in MiB."`
+	BatchMemory    int           `name:"batch-memory-mb" env:"DRAWDOWN_BATCH_MEMORY_MB" default:"256" help:"Memory for events that are being built into batches or written, in MiB."`
+	Resume         bool          `name:"resume-from-ledger" help:"Go on at the end of the ledger where the committed offset contradicts it, after verifying what stands past it."`
+	AcceptRules    bool          `name:"accept-rules" help:"Finish batches that were begun under other rules (limits, decoder, partition count)."`
+}
+
+// network is what a pipeline process connects to.
+type network struct {
+	brokers    []string
+	topics     schemas.Topics
+	partitions int
+	clickhouse clickhouseAccess
+	database   string
+}
+
+func (n network) options() *clickhouse.Options {
+	return &clickhouse.Options{
+		Addr:        strings.Split(n.clickhouse.Addr, ","),
+		Auth:        clickhouse.Auth{Database: n.database, Username: n.clickhouse.User, Password: n.clickhouse.Password},
+		DialTimeout: 5 * time.Second, ReadTimeout: time.Minute,
+		MaxOpenConns: 32, MaxIdleConns: 16,
+	}
+}
+
+// retry repeats a step until it succeeds or ctx ends, with one line when it
+// first fails and one every half minute.
+func retry(ctx context.Context, log *slog.Logger, what string, step func(context.Context) error) error {
+	wait, said := 100*time.Millisecond, time.Time{}
+	for {
+		err := step(ctx)
+		var usage usageError
+		if err == nil || ctx.Err() != nil || errors.As(err, &usage) {
+			return err
+		}
+		if time.Since(said) > 30*time.Second {
+			said = time.Now()
+			log.Warn("cannot "+what+", trying again", "error", err)
+		}
+		select {
+		case <-time.After(wait):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+		wait = min(2*wait, 5*time.Second)
+	}
+}
+
+// prepareTopics creates the topics where they are missing and returns their
+// partition count: the configured one, or what they have, or what fits.
+func prepareTopics(ctx context.Context, log *slog.Logger, n network, missing int, retention time.Duration) (int, error) {
+	transport := &kafka.Transport{MetadataTTL: time.Second}
+	defer transport.CloseIdleConnections()
+	client := &kafka.Client{Addr: kafka.TCP(n.brokers...), Transport: transport, Timeout: 10 * time.Second}
+	partitions := n.partitions
+	err := retry(ctx, log, "prepare the topics in Kafka", func(ctx context.Context) error {
+		if n.partitions == 0 {
+			metadata, err := client.Metadata(ctx, &kafka.MetadataRequest{Topics: n.topics.Inputs()})
+			if err != nil {
+				return fmt.Errorf("cannot reach Kafka at %s: %w", strings.Join(n.brokers, ","), err)
+			}
+			partitions = missing
+			for _, t := range metadata.Topics {
+				if t.Error == nil && len(t.Partitions) > 0 {
+					partitions = len(t.Partitions)
+				}
+			}
+		}
+		return schemas.CreateTopics(ctx, client, schemas.CreateTopicsConfig{
+			Topics: n.topics, Partitions: partitions, ConsumptionRetention: retention,
+		})
+	})
+	return partitions, err
+}
+
+// migrate brings the database up to date, waiting for ClickHouse.
+func migrate(ctx context.Context, log *slog.Logger, n network, cluster string, ttl schemas.EventsTTL) error {
+	return retry(ctx, log, "migrate the database", func(ctx context.Context) error { return migrateOnce(ctx, log, n, cluster, ttl) })
+}
+
+func migrateOnce(ctx context.Context, log *slog.Logger, n network, cluster string, ttl schemas.EventsTTL) (err error) {
+	options := n.options()
+	options.Auth.Database = "default"
+	var db *sql.DB = clickhouse.OpenDB(options)
+	defer func() { err = errors.Join(err, db.Close()) }()
+	return schemas.Migrate(ctx, db, schemas.MigrateOptions{Database: n.database, Cluster: cluster, EventsTTL: ttl, Log: log})
+}
+
+// newConsumer wires the consumer of a process.
+func newConsumer(n network, counting countingFlags, tuning consumerFlags, log *slog.Logger, registry prometheus.Registerer) (*consumers.Consumer, error) {
+	return consumers.New(consumers.Config{
+		Brokers: n.brokers, Group: counting.Group, Topics: n.topics, Partitions: n.partitions, Epoch: counting.Epoch,
+		ClickHouse: n.options(), Limits: counting.limits(),
+		ResumeFromLedger: tuning.Resume, AcceptRules: tuning.AcceptRules,
+		Linger: tuning.Linger, SessionTimeout: tuning.SessionTimeout,
+		FilterBytes: tuning.FilterMemory << 20, BatchBytes: tuning.BatchMemory << 20,
+		Log: log, Registerer: registry,
+	})
+}
+
+// newServer wires the API of a process.
+func newServer(n network, counting countingFlags, token string, e *env, registry prometheus.Registerer) (*queryapi.Server, func() error, error) {
+	conn, err := clickhouse.Open(n.options())
+	if err != nil {
+		return nil, nil, fmt.Errorf("cannot configure the connection to ClickHouse: %w", err)
+	}
+	server, err := queryapi.New(queryapi.Config{
+		ClickHouse: conn, Token: token, Partitions: n.partitions, Epoch: counting.Epoch, Topics: n.topics,
+		EventsTTL: counting.EventsTTL, Now: e.Now, Log: e.Log, Registerer: registry,
+	})
+	if err != nil {
+		return nil, nil, errors.Join(err, conn.Close())
+	}
+	return server, conn.Close, nil
+}
+
+func newRegistry() *prometheus.Registry {
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	return registry
+}
+
+// listen opens a port; a taken one is an error that names the flag.
+func listen(addr, flag string) (net.Listener, error) {
+	l, err := net.Listen("tcp", addr)
+	if err != nil {
+		return nil, fmt.Errorf("cannot listen on %s: %w; choose another address with %s", addr, err, flag)
+	}
+	return l, nil
+}
+
+// devAccess is what `drawdown up` writes into <data>/dev.json.
+type devAccess struct {
+	URL   string `json:"url"`
+	Token string `json:"token"`
+}
+
+const devFile = "dev.json"
+
+// devToken returns the token in dev.json, or a new one.
+func devToken(dataDir string) (string, error) {
+	var access devAccess
+	text, err := os.ReadFile(filepath.Join(dataDir, devFile))
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return rand.Text(), nil
+	case err != nil:
+		return "", fmt.Errorf("cannot read the token: %w", err)
+	}
+	if err := json.Unmarshal(text, &access); err != nil || access.Token == "" {
+		return "", fmt.Errorf("cannot read the token from %s: it is no {\"url\",\"token\"}; remove the file to get a new one", filepath.Join(dataDir, devFile))
+	}
+	return access.Token, nil
+}
+
+// writeSecret replaces a file as a whole, readable by its owner alone.
+func writeSecret(path string, content any) error {
+	text, err := json.Marshal(content)
+	if err != nil {
+		return fmt.Errorf("cannot encode %s: %w", path, err)
+	}
+	temporary := path + ".new"
+	if err := os.Remove(temporary); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("cannot write %s: %w", path, err)
+	}
+	if err := os.WriteFile(temporary, append(text, '\n'), 0o600); err != nil {
+		return fmt.Errorf("cannot write %s: %w", path, err)
+	}
+	if err := os.Rename(temporary, path); err != nil {
+		return fmt.Errorf("cannot write %s: %w", path, err)
+	}
+	return nil
+}
