@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"flag"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -227,7 +228,7 @@ func TestRejectedRecordOffersItsWorkspace(t *testing.T) {
 }
 
 // checkDecode asserts what holds for any record on any topic.
-func checkDecode(t testing.TB, value []byte) {
+func checkDecode(t failer, value []byte) {
 	t.Helper()
 	original := slices.Clone(value)
 	d := NewDecoder(DefaultLimits())
@@ -267,7 +268,7 @@ func checkDecode(t testing.TB, value []byte) {
 		}
 	}
 	if !bytes.Equal(value, original) {
-		t.Fatal("the value was written to")
+		t.Fatalf("the value was written to: %s", original)
 	}
 }
 
@@ -280,6 +281,58 @@ func FuzzDecode(f *testing.F) {
 		}
 	}
 	f.Fuzz(func(t *testing.T, value []byte) { checkDecode(t, value) })
+}
+
+// TestScannerEqualsReferenceOnAlmostUsualEvents puts events together from
+// usual and odd pieces, which a fuzzer of bytes hardly finds.
+func TestScannerEqualsReferenceOnAlmostUsualEvents(t *testing.T) {
+	texts := []string{`""`, `"a"`, `"ws_acme"`, `"cmp 7"`, `"\u0061"`, `"é"`, "\"\xff\"", "\"\x01\"", `"a\"b"`, `null`, `1`, `{}`, `"` + strings.Repeat("x", 64) + `"`, `"` + strings.Repeat("x", 65) + `"`, `"` + strings.Repeat("x", 129) + `"`, `"` + strings.Repeat("é", 129) + `"`}
+	amounts := []string{`"1"`, `1`, `-1.5`, `1e2`, `"1e-6"`, `01`, `"01"`, `-01`, `1.`, `"1`, `"0.0000001"`, `1000001`, `null`, `-0`, `"-0.0"`, `1 `, `"1" `, `true`, `"\u0031"`}
+	attributes := []string{`{}`, `{ }`, `{"a":"b"}`, `{"a":"b","a":"c"}`, `{ "a" : "b" , "c" : "d" }`, `{"a":1}`, `{"a":null}`, `null`, `[]`, `{"a":"b",}`, `{"a":{"b":"c"}}`, `{"a\n":"b"}`, `{"1":"","2":"","3":"","4":"","5":"","6":"","7":"","8":"","9":""}`}
+	instants := []string{`"2026-11-22T09:00:07.123Z"`, `"2026-11-22t09:00:07+05:45"`, `"1999-12-31T23:59:59Z"`, `"2026-11-22T09:00:60Z"`, `"2026-11-22"`, `1`, `null`}
+	data := map[string][]string{"workspace_id": {`"ws_acme"`, `"ws_acme"`, `""`, `"a b"`, `null`}, "credits": amounts, "campaign_id": texts, "action": texts, "actor": texts, "attributes": attributes, "extra": {`1`, `{"a":[]}`}}
+	envelope := map[string][]string{"specversion": {`"1.0"`, `"1.0"`, `"1.0"`, `"1.1"`, `1.0`}, "id": texts, "source": texts, "type": {`"credits.consumed"`, `"credits.consumed"`, `"credits.granted"`, `"credits.consumed "`, `null`}, "subject": texts, "time": instants, "datacontenttype": {`"application/json"`, `1`}, "extra": {`"x"`, `[1,{"a":1,"a":2}]`}}
+	space := rapid.SampledFrom([]string{"", "", "", "", "", "", " ", "\n", "\t \r", "\v"})
+	object := func(t *rapid.T, label string, members map[string][]string, required []string) string {
+		keys := slices.Clone(required)
+		for _, key := range slices.Sorted(maps.Keys(members)) {
+			if !slices.Contains(required, key) && rapid.Bool().Draw(t, "with "+key) {
+				keys = append(keys, key)
+			}
+		}
+		keys = rapid.Permutation(keys).Draw(t, "order of "+label)
+		switch rapid.IntRange(0, 20).Draw(t, "mistake in "+label) {
+		case 0:
+			keys = append(keys, keys[0])
+		case 1:
+			keys = keys[1:]
+		}
+		var b strings.Builder
+		b.WriteString(space.Draw(t, "space") + "{")
+		for i, key := range keys {
+			if i > 0 {
+				b.WriteString(",")
+			}
+			// Mostly the first, which is valid, so that some events are.
+			at := max(0, rapid.IntRange(-3*len(members[key]), len(members[key])-1).Draw(t, key))
+			b.WriteString(space.Draw(t, "space") + `"` + key + `"` + space.Draw(t, "space") + ":" + space.Draw(t, "space") + members[key][at] + space.Draw(t, "space"))
+		}
+		b.WriteString("}" + space.Draw(t, "space"))
+		return b.String()
+	}
+	rapid.Check(t, func(t *rapid.T) {
+		envelope := maps.Clone(envelope)
+		envelope["id"] = append([]string{`"e1"`}, texts...)
+		envelope["data"] = []string{object(t, "data", data, []string{"workspace_id", "credits"}), `null`, `[]`}
+		value := object(t, "event", envelope, []string{"specversion", "id", "type", "time", "data"})
+		switch rapid.IntRange(0, 30).Draw(t, "end") {
+		case 0:
+			value += "x"
+		case 1:
+			value = value[:rapid.IntRange(0, len(value)).Draw(t, "cut")]
+		}
+		checkDecode(t, []byte(value))
+	})
 }
 
 // TestBinaryModeFollowsTheSameRules sends every event of the corpus whose
