@@ -159,7 +159,9 @@ type campaignRow struct {
 	inRange     usage
 	life        usage
 	projectedAt schemas.Millis
-	lastEventAt schemas.Millis
+	// lastBucketAt is in the last day with events; 0: there are none.
+	lastBucketAt schemas.Millis
+	lastEventAt  schemas.Millis
 }
 
 // campaignRows reads every campaign that has a state or was ever used, or only
@@ -204,6 +206,7 @@ func (s *Server) campaignRows(ctx context.Context, workspaceID string, asked spa
 	for _, sum := range sums {
 		r := row(sum.key)
 		r.life = r.life.add(sum.usage)
+		r.lastBucketAt = max(r.lastBucketAt, sum.last)
 		if edges[sum.interval] >= asked.from && edges[sum.interval] < asked.to {
 			r.inRange = r.inRange.add(sum.usage)
 		}
@@ -243,25 +246,15 @@ func (r *campaignRow) body() Campaign {
 	return item
 }
 
-// lastMinutesQuery finds the last minute with events of each campaign: the
-// last day that has any, in it the last quarter, in it the last minute. Each
-// step is a look at few granules; the sums are over rows that repairs may have
-// cancelled.
+// lastMinutesQuery finds the last minute with events of campaigns within some
+// days: the last quarter that has any, in it the last minute.
 const lastMinutesQuery = `
-SELECT campaign_id, max(bucket) AS last FROM (
-    SELECT campaign_id, bucket FROM usage_1m
-    WHERE workspace_id = {workspace:String} AND (campaign_id, toStartOfFifteenMinutes(bucket)) IN (
-        SELECT campaign_id, max(bucket) FROM (
-            SELECT campaign_id, bucket FROM usage_15m
-            WHERE workspace_id = {workspace:String} AND (campaign_id, toDate(bucket)) IN (
-                SELECT campaign_id, toDate(max(bucket)) FROM (
-                    SELECT campaign_id, bucket FROM usage_1d
-                    WHERE workspace_id = {workspace:String} AND campaign_id IN {campaigns:Array(String)}
-                    GROUP BY campaign_id, bucket HAVING sum(events) > 0)
-                GROUP BY campaign_id)
-            GROUP BY campaign_id, bucket HAVING sum(events) > 0)
-        GROUP BY campaign_id)
-    GROUP BY campaign_id, bucket HAVING sum(events) > 0)
+SELECT campaign_id, max(bucket) AS last FROM usage_1m
+WHERE workspace_id = {workspace:String} AND events > 0 AND (campaign_id, toStartOfFifteenMinutes(bucket)) IN (
+    SELECT campaign_id, max(bucket) FROM usage_15m
+    WHERE workspace_id = {workspace:String} AND campaign_id IN {campaigns:Array(String)}
+        AND toUnixTimestamp(toStartOfDay(bucket)) IN {days:Array(UInt32)} AND events > 0
+    GROUP BY campaign_id)
 GROUP BY campaign_id`
 
 // lastEventsQuery finds the last event of campaigns in some minutes.
@@ -271,25 +264,30 @@ WHERE workspace_id = {workspace:String} AND campaign_id IN {campaigns:Array(Stri
     AND toUnixTimestamp(toStartOfMinute(time)) IN {minutes:Array(UInt32)}
 GROUP BY campaign_id`
 
-// setLastEvents fills lastEventAt of rows that were ever used. Other
-// campaigns' last minutes can only hold earlier events of a campaign than its
-// own. Where raw events are gone its minute has to do.
+// setLastEvents fills lastEventAt of rows that were ever used. It narrows the
+// last day that the sums found to a quarter, a minute, an event, each a look
+// at few granules. All campaigns' last days, or minutes, are looked at for
+// each: others' can only hold earlier events of a campaign than its own. Where
+// raw events are gone the minute has to do.
 func (s *Server) setLastEvents(ctx context.Context, workspaceID string, rows []*campaignRow) error {
 	byID := make(map[string]*campaignRow, len(rows))
 	var ids []string
+	var days, minutes []schemas.Millis
 	for _, row := range rows {
-		if row.life.events > 0 {
+		if row.lastBucketAt > 0 {
 			byID[row.id] = row
 			ids = append(ids, row.id)
+			days = append(days, (row.lastBucketAt-row.lastBucketAt%dayMillis)/1000)
 		}
 	}
 	if len(ids) == 0 {
 		return nil
 	}
+	slices.Sort(days)
 	bound := parameters{}
 	bound.string("workspace", workspaceID)
 	bound.strings("campaigns", ids)
-	var minutes []schemas.Millis
+	bound.integers("days", slices.Compact(days))
 	take := func(scan func(...any) error) error {
 		var id string
 		var last time.Time

@@ -59,6 +59,7 @@ type sumRow struct {
 	key      string
 	other    bool // all keys that are not kept
 	usage
+	last schemas.Millis // start of the last bucket with events, of whichever table; 0: none
 }
 
 // usage is what a bucket holds.
@@ -87,12 +88,12 @@ func (s *Server) sums(ctx context.Context, q sumQuery) ([]sumRow, error) {
 	var rows []sumRow
 	err := s.query(ctx, q.name, statement, bound, func(scan func(...any) error) error {
 		var (
-			edge         int64
+			edge, last   int64
 			other        uint8
 			net, refunds big.Int
 			row          sumRow
 		)
-		if err := scan(&edge, &row.key, &other, &net, &refunds, &row.events); err != nil {
+		if err := scan(&edge, &row.key, &other, &net, &refunds, &row.events, &last); err != nil {
 			return err
 		}
 		var err error
@@ -103,7 +104,7 @@ func (s *Server) sums(ctx context.Context, q sumQuery) ([]sumRow, error) {
 			return err
 		}
 		row.interval = intervalAt(q.edges, schemas.Millis(edge))
-		row.other = other == 1
+		row.other, row.last = other == 1, schemas.Millis(last)
 		rows = append(rows, row)
 		return nil
 	})
@@ -151,18 +152,33 @@ func (q *sumQuery) statement() (string, parameters) {
 	if len(legs) == 0 {
 		return "", nil
 	}
-	return "SELECT edge, toString(key) AS key, toUInt8(other) AS other, sum(net) AS net, sum(refunds) AS refunds, sum(events) AS events\nFROM (\n" +
-		strings.Join(legs, "\nUNION ALL\n") + "\n)\nGROUP BY edge, key, other", bound
+	return `SELECT roundDown(at, {edges:Array(Int64)}) AS edge, toString(key) AS key, toUInt8(other) AS other,
+    sum(net) AS net, sum(refunds) AS refunds, sum(count) AS events, maxIf(at, count > 0) AS last
+FROM (
+` + strings.Join(legs, "\nUNION ALL\n") + `
+)
+GROUP BY edge, key, other`, bound
+}
+
+// coarse is what narrows a scattered read of a rollup by its primary key: an
+// ordered function of bucket that puts what one run of that table lasts at the
+// most into few values, and its width.
+var coarse = map[string]struct {
+	function string
+	width    schemas.Millis
+}{
+	"usage_15m": {"toStartOfHour", 60 * minuteMillis},
+	"usage_1m":  {"toStartOfFifteenMinutes", 15 * minuteMillis},
 }
 
 // rollupLeg reads the runs of one rollup. The primary key narrows by the whole
-// range and, where gaps between runs are worth it, by day; the boundaries of
-// the runs then decide exactly.
+// range and, where that has gaps, by coarse; the boundaries of the runs then
+// decide exactly. Gaps between days are not worth a second condition.
 func rollupLeg(table, key, other string, runs []span, bound parameters) string {
 	from, to := table+"_from", table+"_to"
 	bound.integer(from, int64(runs[0].from/1000))
 	bound.integer(to, int64(runs[len(runs)-1].to/1000))
-	leg := fmt.Sprintf(`SELECT roundDown(toInt64(toUnixTimestamp(bucket)) * 1000, {edges:Array(Int64)}) AS edge, %s AS key, %s AS other, credits_micro AS net, refunds_micro AS refunds, events
+	leg := fmt.Sprintf(`SELECT toInt64(toUnixTimestamp(bucket)) * 1000 AS at, %s AS key, %s AS other, credits_micro AS net, refunds_micro AS refunds, events AS count
 FROM %s
 WHERE workspace_id = {workspace:String} AND bucket >= {%s:UInt32} AND bucket < {%s:UInt32}`, key, other, table, from, to)
 	if len(runs) == 1 {
@@ -170,21 +186,22 @@ WHERE workspace_id = {workspace:String} AND bucket >= {%s:UInt32} AND bucket < {
 	}
 	// What a row's bucket rounds down to among all boundaries is the start of
 	// a run if the row is in it, else the end of the one before.
-	starts, boundaries, days := table+"_starts", table+"_boundaries", table+"_days"
-	var startsOf, boundariesOf, daysOf []schemas.Millis
+	starts, boundaries, coarsely := table+"_starts", table+"_boundaries", table+"_coarse"
+	unit, narrows := coarse[table]
+	var startsOf, boundariesOf, coarseOf []schemas.Millis
 	for _, run := range runs {
 		startsOf = append(startsOf, run.from/1000)
 		boundariesOf = append(boundariesOf, run.from/1000, run.to/1000)
-		for day := run.from / dayMillis; day*dayMillis < run.to; day++ {
-			daysOf = append(daysOf, day)
+		for at := run.from; narrows && at < run.to; at = at - at%unit.width + unit.width {
+			coarseOf = append(coarseOf, (at-at%unit.width)/1000)
 		}
 	}
 	bound.integers(starts, startsOf)
 	bound.integers(boundaries, boundariesOf)
 	leg += fmt.Sprintf("\n  AND roundDown(toUnixTimestamp(bucket), {%s:Array(UInt32)}) IN {%s:Array(UInt32)}", boundaries, starts)
-	if table != "usage_1d" {
-		bound.integers(days, slices.Compact(daysOf))
-		leg += fmt.Sprintf("\n  AND toDate(bucket) IN {%s:Array(UInt16)}", days)
+	if narrows {
+		bound.integers(coarsely, slices.Compact(coarseOf))
+		leg += fmt.Sprintf("\n  AND toUnixTimestamp(%s(bucket)) IN {%s:Array(UInt32)}", unit.function, coarsely)
 	}
 	return leg
 }
@@ -194,7 +211,7 @@ func rawLeg(i int, key, other string, run span, bound parameters) string {
 	from, to := fmt.Sprintf("events_%d_from", i), fmt.Sprintf("events_%d_to", i)
 	bound.integer(from, int64(run.from))
 	bound.integer(to, int64(run.to))
-	return fmt.Sprintf(`SELECT roundDown(toUnixTimestamp64Milli(time), {edges:Array(Int64)}) AS edge, %s AS key, %s AS other, toInt128(credits_micro) AS net, toInt128(if(credits_micro < 0, -credits_micro, 0)) AS refunds, toInt64(1) AS events
+	return fmt.Sprintf(`SELECT toUnixTimestamp64Milli(time) AS at, %s AS key, %s AS other, toInt128(credits_micro) AS net, toInt128(if(credits_micro < 0, -credits_micro, 0)) AS refunds, toInt64(1) AS count
 FROM events
 WHERE workspace_id = {workspace:String} AND time >= fromUnixTimestamp64Milli({%s:Int64}, 'UTC') AND time < fromUnixTimestamp64Milli({%s:Int64}, 'UTC')`, key, other, from, to)
 }
