@@ -3,6 +3,7 @@ package schemas
 import (
 	"errors"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -242,5 +243,29 @@ func TestPiecesNeedNoRawEventsBetweenWholeMinutes(t *testing.T) {
 	}
 	if got := Pieces(minInstant+1, minInstant+minute+1); len(got) != 1 || got[0].Table != "events" {
 		t.Errorf("a minute across two is %v, want one raw piece", got)
+	}
+}
+
+func TestBucketsAndWeekdaysAreReadByName(t *testing.T) {
+	for _, bucket := range []Bucket{Minute, QuarterHour, Hour, Day, Week, Month} {
+		if got, err := ParseBucket(string(bucket)); err != nil || got != bucket {
+			t.Errorf("ParseBucket(%s) = %s, %v", bucket, got, err)
+		}
+	}
+	for _, text := range []string{"", "auto", "1D", "2h"} {
+		if bucket, err := ParseBucket(text); !errors.Is(err, ErrBucket) {
+			t.Errorf("ParseBucket(%q) = %s, %v", text, bucket, err)
+		}
+	}
+	for day := time.Sunday; day <= time.Saturday; day++ {
+		if got, err := ParseWeekday(strings.ToLower(day.String())); err != nil || got != day {
+			t.Errorf("ParseWeekday(%s) = %s, %v", day, got, err)
+		}
+	}
+	if got, err := ParseWeekday(""); err != nil || got != time.Monday {
+		t.Errorf("ParseWeekday of nothing = %s, %v", got, err)
+	}
+	if day, err := ParseWeekday("Monday"); err == nil {
+		t.Errorf("ParseWeekday(Monday) = %s", day)
 	}
 }
