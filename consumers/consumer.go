@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"sync"
 	"time"
 
@@ -108,6 +109,11 @@ type Consumer struct {
 	fetchErrors *trouble
 	storeErrors *trouble
 
+	// Seams for tests of faults: how Kafka is dialled (nil: plainly) and the
+	// longest wait between tries of an INSERT (0: see backoff).
+	dialKafka func(ctx context.Context, network, addr string) (net.Conn, error)
+	retryMost time.Duration
+
 	mu      sync.Mutex
 	current *generation
 }
@@ -162,6 +168,7 @@ func (c *Consumer) Run(ctx context.Context) error {
 		c.store.close()
 		_ = c.db.Close()
 	}()
+	c.transport.Dial = c.dialKafka
 	for ctx.Err() == nil {
 		if err := c.member(ctx); err != nil {
 			return err
@@ -174,7 +181,7 @@ func (c *Consumer) Run(ctx context.Context) error {
 func (c *Consumer) member(ctx context.Context) error {
 	group, err := kafka.NewConsumerGroup(kafka.ConsumerGroupConfig{
 		ID: c.Group, Brokers: c.Brokers, Topics: c.Topics.Inputs(),
-		Dialer:            &kafka.Dialer{ClientID: "drawdown", Timeout: 5 * time.Second},
+		Dialer:            &kafka.Dialer{ClientID: "drawdown", Timeout: 5 * time.Second, DialFunc: c.dialKafka},
 		HeartbeatInterval: c.SessionTimeout / 15, SessionTimeout: c.SessionTimeout, RebalanceTimeout: c.SessionTimeout,
 		JoinGroupBackoff: time.Second, StartOffset: kafka.FirstOffset,
 		GroupBalancers:        []kafka.GroupBalancer{kafka.RangeGroupBalancer{}},
@@ -184,6 +191,7 @@ func (c *Consumer) member(ctx context.Context) error {
 		return fmt.Errorf("cannot configure the consumer group: %w", err)
 	}
 	defer func() { _ = group.Close() }()
+	member := ""
 	for {
 		gen, err := group.Next(ctx)
 		if ctx.Err() != nil {
@@ -191,13 +199,44 @@ func (c *Consumer) member(ctx context.Context) error {
 		}
 		if err != nil {
 			c.fetchErrors.note("cannot join the group, trying again", err)
+			if member != "" {
+				c.leave(ctx, member)
+				member = ""
+			}
 			continue
 		}
+		member = gen.MemberID
 		c.fetchErrors.clear("joined the group")
 		ended := make(chan bool, 1)
 		gen.Start(func(genCtx context.Context) { ended <- c.runGeneration(genCtx, gen, ctx) })
-		if leave := <-ended; leave || ctx.Err() != nil {
+		leave := <-ended
+		if leave && ctx.Err() == nil {
+			c.leave(ctx, member)
+		}
+		if leave || ctx.Err() != nil {
 			return nil
+		}
+	}
+}
+
+// leaveTries bounds how often a member that is given up is taken out of the
+// group: kafka-go forgets its id when the coordinator does not answer, and the
+// group would wait for it until its session ends.
+const leaveTries = 3
+
+func (c *Consumer) leave(ctx context.Context, member string) {
+	var wait backoff
+	for range leaveTries {
+		requestCtx, cancel := context.WithTimeout(ctx, time.Second)
+		res, err := c.client.LeaveGroup(requestCtx, &kafka.LeaveGroupRequest{
+			GroupID: c.Group, Members: []kafka.LeaveGroupRequestMember{{ID: member}},
+		})
+		cancel()
+		if err == nil && (res.Error == nil || errors.Is(res.Error, kafka.UnknownMemberId)) {
+			return
+		}
+		if wait.sleep(ctx) != nil {
+			return
 		}
 	}
 }

@@ -309,12 +309,12 @@ func (g *generation) read(res *kafka.OffsetCommitResponse) (again, err error) {
 			switch {
 			case p.Error == nil:
 			case errors.Is(p.Error, kafka.GroupLoadInProgress), errors.Is(p.Error, kafka.GroupCoordinatorNotAvailable),
-				errors.Is(p.Error, kafka.NotCoordinatorForGroup), errors.Is(p.Error, kafka.RequestTimedOut),
-				errors.Is(p.Error, kafka.UnknownTopicOrPartition):
+				errors.Is(p.Error, kafka.NotCoordinatorForGroup), errors.Is(p.Error, kafka.RequestTimedOut):
 				again = fmt.Errorf("commit of %s/%d: %w", topic, p.Partition, p.Error)
 			default:
 				// 22 illegal generation, 25 unknown member, 27 rebalance in
-				// progress, 82 fenced instance; 12 would be a bug in intent.
+				// progress, 82 fenced instance; 3 a topic that was deleted,
+				// which the next start reports; 12 would be a bug in intent.
 				return nil, fmt.Errorf("commit of %s/%d is refused: %w", topic, p.Partition, p.Error)
 			}
 		}

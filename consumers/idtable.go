@@ -23,8 +23,12 @@ type idTable struct {
 	n       int
 }
 
-// Growth by half and a fill of at most 7/8 keep an id at 27 to 41 bytes.
-const idTableFirst = 64
+// Small tables double; past idTableLarge growth by half and a fill of at most
+// 7/8 keep an id at 27 to 41 bytes.
+const (
+	idTableFirst = 64
+	idTableLarge = 1 << 17
+)
 
 func (t *idTable) bytes() int { return len(t.entries) * idEntryBytes }
 
@@ -56,7 +60,7 @@ func (t *idTable) get(k key128) (idEntry, bool) {
 // put adds e; the first entry of a key stays.
 func (t *idTable) put(e idEntry) {
 	if 8*(t.n+1) > 7*len(t.entries) {
-		t.resize(max(idTableFirst, len(t.entries)+len(t.entries)/2))
+		t.grow()
 	}
 	for i := t.place(e.key); ; {
 		at := &t.entries[i]
@@ -81,21 +85,37 @@ func (t *idTable) reserve(n int) {
 	}
 }
 
+func (t *idTable) grow() {
+	size := len(t.entries)
+	if size < idTableLarge {
+		t.resize(max(idTableFirst, 2*size))
+		return
+	}
+	t.resize(size + size/2)
+}
+
 func (t *idTable) resize(size int) {
 	old := t.entries
 	t.entries = make([]idEntry, size)
-	t.n = 0
-	for _, e := range old {
-		if e.key != (key128{}) {
-			t.put(e)
+	for i := range old {
+		if old[i].key == (key128{}) {
+			continue
 		}
+		at := t.place(old[i].key)
+		for t.entries[at].key != (key128{}) {
+			if at++; at == size {
+				at = 0
+			}
+		}
+		t.entries[at] = old[i]
 	}
 }
 
-func (t *idTable) each(f func(idEntry)) {
-	for _, e := range t.entries {
-		if e.key != (key128{}) {
-			f(e)
+// each calls f for every entry; f may change all but the key.
+func (t *idTable) each(f func(*idEntry)) {
+	for i := range t.entries {
+		if t.entries[i].key != (key128{}) {
+			f(&t.entries[i])
 		}
 	}
 }

@@ -118,34 +118,44 @@ func (s *sliceSet) shrink(x *slice) {
 	}
 }
 
-// split replaces x by its halves and returns the fuller one.
+// split replaces x by its halves and returns the fuller one. Where all ids
+// are in one half, as when time moves on through a wide slice, that half takes
+// the table over and nothing is copied.
 func (s *sliceSet) split(x *slice) *slice {
-	half := int64(1) << (x.order - 1)
+	half := uint32(1) << (x.order - 1)
 	left := &slice{from: x.from, order: x.order - 1, complete: x.complete, since: x.since, lastOff: x.lastOff, used: x.used, rows: -1, misses: x.misses}
-	right := &slice{from: x.from + half, order: x.order - 1, complete: x.complete, since: x.since, lastOff: x.lastOff, used: x.used, rows: -1, misses: x.misses}
+	right := *left
+	right.from += int64(half)
 	inLeft := 0
-	x.table.each(func(e idEntry) {
-		if int64(e.delta) < half {
+	x.table.each(func(e *idEntry) {
+		if e.delta < half {
 			inLeft++
 		}
 	})
-	left.table.reserve(inLeft)
-	right.table.reserve(x.table.n - inLeft)
-	x.table.each(func(e idEntry) {
-		if int64(e.delta) < half {
-			left.table.put(e)
-			return
-		}
-		e.delta -= uint32(half)
-		right.table.put(e)
-	})
 	s.remove(x)
+	switch inLeft {
+	case x.table.n:
+		left.table = x.table
+	case 0:
+		x.table.each(func(e *idEntry) { e.delta -= half })
+		right.table = x.table
+	default:
+		left.table.reserve(inLeft)
+		right.table.reserve(x.table.n - inLeft)
+		x.table.each(func(e *idEntry) {
+			if e.delta < half {
+				left.table.put(*e)
+				return
+			}
+			right.table.put(idEntry{key: e.key, content: e.content, delta: e.delta - half})
+		})
+	}
 	s.insert(left)
-	s.insert(right)
+	s.insert(&right)
 	if left.table.n > right.table.n {
 		return left
 	}
-	return right
+	return &right
 }
 
 // evict drops the slice touched longest ago that ClickHouse can answer for:
