@@ -275,8 +275,8 @@ func (r *rows) digest() digest {
 }
 
 // rowHash is ClickHouse's cityHash64(koff, content_hash): integers are mixed
-// by intHash64 (the finalizer of MurmurHash3), then combined by CityHash's
-// Hash128to64.
+// by intHash64 (a constant against zeros, then the finalizer of MurmurHash3),
+// then combined by CityHash's Hash128to64.
 func rowHash(koff uint64, contentHash uint32) uint64 {
 	const mul = 0x9ddfea08eb382d69
 	lo, hi := intHash64(koff), intHash64(uint64(contentHash))
@@ -288,6 +288,7 @@ func rowHash(koff uint64, contentHash uint32) uint64 {
 }
 
 func intHash64(x uint64) uint64 {
+	x ^= 0x4cf2d2baae6da887
 	x ^= x >> 33
 	x *= 0xff51afd7ed558ccd
 	x ^= x >> 33
