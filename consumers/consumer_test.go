@@ -7,11 +7,12 @@ import (
 )
 
 func TestConsumerCountsEachDistinctEventOnce(t *testing.T) {
-	r := newRig(t, storetest.Kafka(t, storetest.KafkaOptions{}), storetest.ClickHouse(t), 4)
-	r.send(r.broker.Topics.Consumption, r.traffic(1, 5000, 0.1)...)
+	t.Parallel()
+	r := newRig(t, storetest.ClickHouse(t))
+	r.consume(r.traffic(1, 5000, 0.1)...)
 	r.start()
 	r.requireExact()
-	r.send(r.broker.Topics.Consumption, r.traffic(2, 5000, 0.1)...)
-	r.send(r.broker.Topics.Consumption, r.traffic(1, 5000, 0.1)...)
+	r.consume(r.traffic(2, 5000, 0.1)...)
+	r.consume(r.traffic(1, 5000, 0.1)...)
 	r.requireExact()
 }

@@ -1,10 +1,12 @@
 package consumers
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"net"
 	"sync"
 	"time"
 
@@ -46,7 +48,18 @@ func newStore(o *clickhouse.Options, parallel int, timeout time.Duration) *store
 		ReadTimeout: timeout, HandshakeTimeout: 10 * time.Second,
 		ClientName: "drawdown-consumer",
 	}
+	if o.DialContext != nil {
+		options.Dialer = dialFunc(o.DialContext)
+	}
 	return &store{options: options, timeout: timeout, slots: make(chan struct{}, parallel)}
+}
+
+// dialFunc is clickhouse.Options.DialContext as ch-go takes it.
+type dialFunc func(ctx context.Context, addr string) (net.Conn, error)
+
+// DialContext implements ch.Dialer.
+func (f dialFunc) DialContext(ctx context.Context, _, addr string) (net.Conn, error) {
+	return f(ctx, addr)
 }
 
 // insert sends one block. It returns after the server has answered, the
@@ -138,10 +151,13 @@ const lastingLimit = 20
 
 // backoff waits between attempts: 100 ms doubled up to 5 s, with jitter so
 // that partitions do not come back in step.
-type backoff struct{ wait time.Duration }
+type backoff struct {
+	wait time.Duration
+	most time.Duration // 0: 5 s
+}
 
 func (b *backoff) sleep(ctx context.Context) error {
-	b.wait = min(max(2*b.wait, 100*time.Millisecond), 5*time.Second)
+	b.wait = min(max(2*b.wait, 100*time.Millisecond), cmp.Or(b.most, 5*time.Second))
 	timer := time.NewTimer(b.wait/2 + rand.N(b.wait/2))
 	defer timer.Stop()
 	select {

@@ -62,7 +62,7 @@ func (p *partition) writeRest(ctx context.Context, b *batch) error {
 // INSERT under way to end by itself (invariant 7), and parks when the server
 // refuses the same block for the same lasting reason again and again.
 func (p *partition) insert(ctx context.Context, table, token string, in proto.Input) (atOnce bool, err error) {
-	var retry backoff
+	retry := backoff{most: p.c.retryMost}
 	refused, code := 0, 0
 	for attempt := 1; ; attempt++ {
 		if !p.gen.leased() {
