@@ -29,15 +29,15 @@ const (
 	byAction   grouping = "action"
 )
 
-// keyColumn is the column of a grouping; the empty string literal for none.
-func (g grouping) keyColumn() string {
+// column is what a grouping groups by; "" for none.
+func (g grouping) column() string {
 	switch g {
 	case byCampaign:
 		return "campaign_id"
 	case byAction:
 		return "action"
 	default:
-		return "''"
+		return ""
 	}
 }
 
@@ -124,7 +124,7 @@ func (q *sumQuery) statement() (string, parameters) {
 	bound := parameters{}
 	bound.string("workspace", q.workspace)
 	bound.integers("edges", q.edges)
-	filter, key, other := "", q.group.keyColumn(), "0"
+	filter := ""
 	if q.campaign != nil {
 		filter += " AND campaign_id = {campaign:String}"
 		bound.string("campaign", *q.campaign)
@@ -133,9 +133,13 @@ func (q *sumQuery) statement() (string, parameters) {
 		filter += " AND action = {action:String}"
 		bound.string("action", *q.action)
 	}
+	columns, key, other, by := "", "''", "0", "edge"
+	if column := q.group.column(); column != "" {
+		columns, key, by = column+" AS k, ", "toString(k)", "edge, key, other"
+	}
 	if q.keep != nil {
-		other = key + " NOT IN {keep:Array(String)}"
-		key = "if(" + other + ", '', " + key + ")"
+		other = "k NOT IN {keep:Array(String)}"
+		key = "if(" + other + ", '', toString(k))"
 		bound.strings("keep", q.keep)
 	}
 
@@ -143,21 +147,21 @@ func (q *sumQuery) statement() (string, parameters) {
 	runs := runsOf(q.edges)
 	for _, table := range []string{"usage_1d", "usage_15m", "usage_1m"} {
 		if len(runs[table]) > 0 {
-			legs = append(legs, rollupLeg(table, key, other, runs[table], bound)+filter)
+			legs = append(legs, rollupLeg(table, columns, runs[table], bound)+filter)
 		}
 	}
 	for i, run := range runs["events"] {
-		legs = append(legs, rawLeg(i, key, other, run, bound)+filter)
+		legs = append(legs, rawLeg(i, columns, run, bound)+filter)
 	}
 	if len(legs) == 0 {
 		return "", nil
 	}
-	return `SELECT roundDown(at, {edges:Array(Int64)}) AS edge, toString(key) AS key, toUInt8(other) AS other,
+	return fmt.Sprintf(`SELECT roundDown(at, {edges:Array(Int64)}) AS edge, %s AS key, toUInt8(%s) AS other,
     sum(net) AS net, sum(refunds) AS refunds, sum(count) AS events, maxIf(at, count > 0) AS last
 FROM (
-` + strings.Join(legs, "\nUNION ALL\n") + `
+%s
 )
-GROUP BY edge, key, other`, bound
+GROUP BY %s`, key, other, strings.Join(legs, "\nUNION ALL\n"), by), bound
 }
 
 // coarse is what narrows a scattered read of a rollup by its primary key: an
@@ -174,13 +178,13 @@ var coarse = map[string]struct {
 // rollupLeg reads the runs of one rollup. The primary key narrows by the whole
 // range and, where that has gaps, by coarse; the boundaries of the runs then
 // decide exactly. Gaps between days are not worth a second condition.
-func rollupLeg(table, key, other string, runs []span, bound parameters) string {
+func rollupLeg(table, columns string, runs []span, bound parameters) string {
 	from, to := table+"_from", table+"_to"
 	bound.integer(from, int64(runs[0].from/1000))
 	bound.integer(to, int64(runs[len(runs)-1].to/1000))
-	leg := fmt.Sprintf(`SELECT toInt64(toUnixTimestamp(bucket)) * 1000 AS at, %s AS key, %s AS other, credits_micro AS net, refunds_micro AS refunds, events AS count
+	leg := fmt.Sprintf(`SELECT toInt64(toUnixTimestamp(bucket)) * 1000 AS at, %scredits_micro AS net, refunds_micro AS refunds, events AS count
 FROM %s
-WHERE workspace_id = {workspace:String} AND bucket >= {%s:UInt32} AND bucket < {%s:UInt32}`, key, other, table, from, to)
+WHERE workspace_id = {workspace:String} AND bucket >= {%s:UInt32} AND bucket < {%s:UInt32}`, columns, table, from, to)
 	if len(runs) == 1 {
 		return leg
 	}
@@ -207,13 +211,13 @@ WHERE workspace_id = {workspace:String} AND bucket >= {%s:UInt32} AND bucket < {
 }
 
 // rawLeg reads a partial minute of events.
-func rawLeg(i int, key, other string, run span, bound parameters) string {
+func rawLeg(i int, columns string, run span, bound parameters) string {
 	from, to := fmt.Sprintf("events_%d_from", i), fmt.Sprintf("events_%d_to", i)
 	bound.integer(from, int64(run.from))
 	bound.integer(to, int64(run.to))
-	return fmt.Sprintf(`SELECT toUnixTimestamp64Milli(time) AS at, %s AS key, %s AS other, toInt128(credits_micro) AS net, toInt128(if(credits_micro < 0, -credits_micro, 0)) AS refunds, toInt64(1) AS count
+	return fmt.Sprintf(`SELECT toUnixTimestamp64Milli(time) AS at, %stoInt128(credits_micro) AS net, toInt128(if(credits_micro < 0, -credits_micro, 0)) AS refunds, toInt64(1) AS count
 FROM events
-WHERE workspace_id = {workspace:String} AND time >= fromUnixTimestamp64Milli({%s:Int64}, 'UTC') AND time < fromUnixTimestamp64Milli({%s:Int64}, 'UTC')`, key, other, from, to)
+WHERE workspace_id = {workspace:String} AND time >= fromUnixTimestamp64Milli({%s:Int64}, 'UTC') AND time < fromUnixTimestamp64Milli({%s:Int64}, 'UTC')`, columns, from, to)
 }
 
 const dayMillis = 24 * 60 * 60 * 1000

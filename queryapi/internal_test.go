@@ -1,0 +1,133 @@
+package queryapi
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/ClickHouse/clickhouse-go/v2"
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/adapters/humachi"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/drawdown/drawdown/schemas"
+)
+
+func TestErrorsOfTheStoreHaveTheirCodes(t *testing.T) {
+	for _, c := range []struct {
+		err  error
+		code Code
+	}{
+		{&clickhouse.Exception{Code: 158}, CodeRangeTooLarge},
+		{&clickhouse.Exception{Code: 159}, CodeQueryTimeout},
+		{&clickhouse.Exception{Code: 202}, CodeStoreUnavailable},
+		{&clickhouse.Exception{Code: 241}, CodeStoreUnavailable},
+		{&clickhouse.Exception{Code: 60, Message: "secret table"}, CodeInternal},
+		{context.DeadlineExceeded, CodeQueryTimeout},
+		{io.EOF, CodeStoreUnavailable},
+		{clickhouse.ErrAcquireConnTimeout, CodeStoreUnavailable},
+		{errors.New("secret cause"), CodeInternal},
+		{problem(CodeCampaignNotFound, "x"), CodeCampaignNotFound},
+	} {
+		p := asProblem(fmt.Errorf("cannot query: %w", c.err))
+		if p.Code != c.code || p.Status != problems[c.code].status || strings.Contains(p.Detail, "secret") {
+			t.Errorf("%v: %+v, want %s", c.err, p, c.code)
+		}
+	}
+}
+
+func TestEveryBareStatusHasACodeOfThatStatus(t *testing.T) {
+	for status, code := range statusCodes {
+		if problems[code].status != status {
+			t.Errorf("%d is %s, which is %d", status, code, problems[code].status)
+		}
+	}
+	for _, status := range []int{404, 405, 415, 422, 429} {
+		v, err := problemTransformer(anyContext(), "", &huma.ErrorModel{
+			Status: status, Detail: "d", Errors: []*huma.ErrorDetail{{Location: "body.x", Message: "m"}},
+		})
+		p, ok := v.(*Problem)
+		if err != nil || !ok || p.Status != status || p.Code == "" || p.Errors[0].Location != "body.x" {
+			t.Errorf("%d: %+v", status, v)
+		}
+	}
+	v, _ := problemTransformer(anyContext(), "", &huma.ErrorModel{Status: 500, Detail: "secret", Errors: []*huma.ErrorDetail{{Message: "secret"}}})
+	if p, ok := v.(*Problem); !ok || p.Code != CodeInternal || len(p.Errors) != 0 || strings.Contains(p.Detail, "secret") {
+		t.Errorf("%+v", v)
+	}
+}
+
+func anyContext() huma.Context {
+	return humachi.NewContext(&huma.Operation{}, httptest.NewRequest(http.MethodGet, "/", nil), httptest.NewRecorder())
+}
+
+func TestPanicIsA500WithTheStackInTheLog(t *testing.T) {
+	var log strings.Builder
+	s := &Server{cfg: Config{Log: slog.New(slog.NewTextHandler(&log, nil))}}
+	recorder := httptest.NewRecorder()
+	withRequestID(s.recoverPanic(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic("secret") }))).
+		ServeHTTP(recorder, httptest.NewRequest(http.MethodGet, "/", nil))
+	if body := recorder.Body.String(); recorder.Code != 500 || strings.Contains(body, "secret") || !strings.Contains(body, `"code":"internal"`) {
+		t.Errorf("%d %s", recorder.Code, body)
+	}
+	if !strings.Contains(log.String(), "secret") || !strings.Contains(log.String(), "internal_test.go") {
+		t.Errorf("log %s", &log)
+	}
+}
+
+func TestQueriesThatNeverEndAreNotAlive(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newMetrics(prometheus.NewRegistry(), time.Now)
+		m.progressAt.Store(time.Now().UnixNano())
+		time.Sleep(2 * stuckAfter)
+		if err := m.stuck(); err != nil {
+			t.Errorf("idle: %v", err)
+		}
+		m.inFlight.Add(1)
+		if err := m.stuck(); err == nil {
+			t.Error("stuck, and nothing says so")
+		}
+		m.progressAt.Store(time.Now().UnixNano())
+		if err := m.stuck(); err != nil {
+			t.Errorf("making progress: %v", err)
+		}
+	})
+}
+
+func TestPrincipalSeesOnlyItsWorkspaces(t *testing.T) {
+	s := &Server{}
+	s.known.put("ws_a")
+	s.known.put("ws_b")
+	ctx := context.WithValue(t.Context(), principalKey{}, Principal{Workspaces: []string{"ws_a"}, Scopes: []Scope{ScopeExport}})
+	for _, c := range []struct {
+		workspace string
+		scope     Scope
+		code      Code
+	}{{"ws_a", ScopeExport, ""}, {"ws_a", ScopeRead, CodeForbidden}, {"ws_b", ScopeExport, CodeWorkspaceNotFound}} {
+		err := s.authorize(ctx, c.workspace, c.scope)
+		var p *Problem
+		if errors.As(err, &p) != (c.code != "") || (p != nil && p.Code != c.code) {
+			t.Errorf("%+v: %v", c, err)
+		}
+	}
+}
+
+func TestNoInputIsPartOfAStatement(t *testing.T) {
+	evil := `'; DROP TABLE events --`
+	q := sumQuery{
+		workspace: evil, campaign: &evil, action: &evil, keep: []string{evil}, group: byCampaign,
+		edges: []schemas.Millis{1_700_000_000_001, 1_700_000_100_000, 1_710_000_000_999},
+	}
+	statement, _ := q.statement()
+	if strings.Contains(statement, "DROP") || !strings.Contains(statement, "{campaign:String}") {
+		t.Error(statement)
+	}
+}
