@@ -72,25 +72,6 @@ func (d *demo) save() error {
 	return nil
 }
 
-// writeJSON replaces a file as a whole, so that a kill leaves the old one.
-func writeJSON(path string, content any) error {
-	text, err := json.MarshalIndent(content, "", "  ")
-	if err != nil {
-		return fmt.Errorf("cannot encode %s: %w", path, err)
-	}
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-		return fmt.Errorf("cannot write %s: %w", path, err)
-	}
-	temporary := path + ".new"
-	if err := os.WriteFile(temporary, append(text, '\n'), 0o644); err != nil {
-		return fmt.Errorf("cannot write %s: %w", path, err)
-	}
-	if err := os.Rename(temporary, path); err != nil {
-		return fmt.Errorf("cannot write %s: %w", path, err)
-	}
-	return nil
-}
-
 // options returns the simulation of the history in [from, until).
 func (d *demo) options(from, until time.Time) simOptions {
 	return simOptions{
