@@ -20,16 +20,16 @@ import (
 
 // cli is the whole command line.
 type cli struct {
-	Up      upCmd      `cmd:"" help:"Run everything on this machine: Kafka and ClickHouse (embedded unless addresses are given), consumer and API."`
-	Consume consumeCmd `cmd:"" help:"Bring events from Kafka into ClickHouse."`
-	Serve   serveCmd   `cmd:"" help:"Serve the HTTP API."`
-	Migrate migrateCmd `cmd:"" help:"Create the database, its tables and views, and bring them up to date."`
-	// Grant      grantCmd      `cmd:"" help:"Grant credits to a workspace, or adjust or void a grant."`
-	// Campaign   campaignCmd   `cmd:"" help:"State what a campaign is: its name, status, quota."`
-	Simulate simulateCmd `cmd:"" help:"Produce events with known totals."`
-	// Import     importCmd     `cmd:"" help:"Produce the rows of CSV or NDJSON files as events."`
-	// Rejections rejectionsCmd `cmd:"" help:"List and show the records that were not counted."`
-	Bench benchCmd `cmd:"" help:"Measure."`
+	Up         upCmd         `cmd:"" help:"Run everything on this machine: Kafka and ClickHouse (embedded unless addresses are given), consumer and API."`
+	Consume    consumeCmd    `cmd:"" help:"Bring events from Kafka into ClickHouse."`
+	Serve      serveCmd      `cmd:"" help:"Serve the HTTP API."`
+	Migrate    migrateCmd    `cmd:"" help:"Create the database, its tables and views, and bring them up to date."`
+	Grant      grantCmd      `cmd:"" help:"Grant credits to a workspace, or adjust or void a grant."`
+	Campaign   campaignCmd   `cmd:"" help:"State what a campaign is: its name, status, quota."`
+	Simulate   simulateCmd   `cmd:"" help:"Produce events with known totals."`
+	Import     importCmd     `cmd:"" help:"Produce the rows of CSV or NDJSON files as events."`
+	Rejections rejectionsCmd `cmd:"" help:"List and show the records that were not counted."`
+	Bench      benchCmd      `cmd:"" help:"Measure."`
 
 	LogLevel  slog.Level `name:"log-level" env:"DRAWDOWN_LOG_LEVEL" default:"info" help:"Least level that is logged: debug, info, warn or error."`
 	LogFormat string     `name:"log-format" env:"DRAWDOWN_LOG_FORMAT" default:"text" enum:"text,json" help:"Format of the log on standard error: text or json."`
