@@ -32,6 +32,7 @@ func TestErrorsOfTheStoreHaveTheirCodes(t *testing.T) {
 		{&clickhouse.Exception{Code: 241}, CodeStoreUnavailable},
 		{&clickhouse.Exception{Code: 60, Message: "secret table"}, CodeInternal},
 		{context.DeadlineExceeded, CodeQueryTimeout},
+		{context.Canceled, CodeClientClosed},
 		{io.EOF, CodeStoreUnavailable},
 		{clickhouse.ErrAcquireConnTimeout, CodeStoreUnavailable},
 		{errors.New("secret cause"), CodeInternal},

@@ -37,7 +37,12 @@ const (
 	CodeInternal              Code = "internal"
 	CodeStoreUnavailable      Code = "store_unavailable"
 	CodeQueryTimeout          Code = "query_timeout"
+	CodeClientClosed          Code = "client_closed_request"
 )
+
+// statusClientClosed is nginx's 499. Nobody receives it; it keeps callers that
+// go away out of the 5xx that operators watch.
+const statusClientClosed = 499
 
 // problems is the one table from code to status and title.
 var problems = map[Code]struct {
@@ -63,6 +68,7 @@ var problems = map[Code]struct {
 	CodeInternal:              {http.StatusInternalServerError, "Something went wrong here"},
 	CodeStoreUnavailable:      {http.StatusServiceUnavailable, "The store does not answer"},
 	CodeQueryTimeout:          {http.StatusServiceUnavailable, "The store took too long"},
+	CodeClientClosed:          {statusClientClosed, "The caller went away"},
 }
 
 // statusCodes is the code of errors that reach us as a bare status, from huma
@@ -200,6 +206,8 @@ func asProblem(err error) *Problem {
 	}
 	var network net.Error
 	switch {
+	case errors.Is(err, context.Canceled):
+		return problem(CodeClientClosed, "the request was cancelled")
 	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &network) && network.Timeout():
 		return problem(CodeQueryTimeout, "try again, or ask for a shorter range")
 	case errors.As(err, &network), errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF),

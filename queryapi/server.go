@@ -187,7 +187,7 @@ func register[I, O any](s *Server, api huma.API, op huma.Operation, handler func
 			return out, nil
 		}
 		p := asProblem(err)
-		if p.Status >= http.StatusInternalServerError && !errors.Is(ctx.Err(), context.Canceled) {
+		if p.Status >= http.StatusInternalServerError {
 			s.cfg.Log.ErrorContext(ctx, "request failed",
 				"request_id", requestIDFrom(ctx), "operation", op.OperationID, "code", p.Code, "error", err)
 		}
