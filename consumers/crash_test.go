@@ -126,8 +126,9 @@ func TestConsumerKilledAtEachStepKeepsTotals(t *testing.T) {
 	engine := storetest.NewEngine(t, storetest.EngineOptions{AutoRestart: true})
 	for _, s := range steps {
 		t.Run(s.name, func(t *testing.T) {
+			db := engine.Database(t) // before the first kill makes the engine abort
 			t.Parallel()
-			r := newRig(t, engine.Database(t))
+			r := newRig(t, db)
 			r.consume(r.traffic(1, 2000, 0.1)...)
 			r.consume(r.broken(20)...)
 			r.crash(s.name)

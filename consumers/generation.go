@@ -17,6 +17,10 @@ import (
 // that end in time are still accepted.
 const insertGrace = 5 * time.Second
 
+// drainWithin bounds a clean stop while ClickHouse is away: what has an intent
+// is then left to the next owner. Kubernetes grants 30 s before it kills.
+const drainWithin = 20 * time.Second
+
 // generation is one membership of the group between two rebalances: the
 // partitions it was given and the one committer that speaks for all of them.
 type generation struct {
@@ -54,6 +58,10 @@ func (c *Consumer) runGeneration(ctx context.Context, gen *kafka.Generation, sto
 	}
 	stopGrace := context.AfterFunc(ctx, func() { time.AfterFunc(insertGrace, func() { close(g.graceOver) }) })
 	defer stopGrace()
+	stopDrain := context.AfterFunc(stop, func() {
+		time.AfterFunc(drainWithin, func() { g.over(errors.New("draining took too long; the next owner finishes it")) })
+	})
+	defer stopDrain()
 	g.assign()
 	c.enter(g)
 	defer c.exit(g)
@@ -113,12 +121,23 @@ func (g *generation) committedOffsets(ctx context.Context) (map[string]map[int]c
 			for _, p := range g.partitions {
 				p.park(parked)
 			}
+			g.keepPlace(ctx)
 			return nil, err
 		}
 		g.c.fetchErrors.note("cannot read the committed offsets, trying again", err)
 		if retry.sleep(ctx) != nil {
 			return nil, ctx.Err()
 		}
+	}
+}
+
+// keepPlace holds a place in the group for what is parked until the generation
+// ends or the consumer stops: kafka-go ends a generation when its function
+// returns, and a member that joined again and again would stop the others.
+func (g *generation) keepPlace(ctx context.Context) {
+	select {
+	case <-ctx.Done():
+	case <-g.draining.Done():
 	}
 }
 
@@ -191,8 +210,11 @@ func (g *generation) commitLoop(finished <-chan struct{}) {
 	for {
 		select {
 		case <-finished:
-			if err := g.commit(); err != nil {
-				g.c.log.Debug("the last commit of the generation was refused", "error", err)
+			// After a commit without an answer there must be no other.
+			if !g.unanswered {
+				if err := g.commit(); err != nil {
+					g.c.log.Debug("the last commit of the generation was refused", "error", err)
+				}
 			}
 			return
 		case <-g.kicked:

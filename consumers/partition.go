@@ -82,13 +82,20 @@ func newPartition(gen *generation, role schemas.Topic, id int) *partition {
 func (p *partition) run(ctx context.Context, committed committedOffset) {
 	err := p.consume(ctx, committed)
 	var parked *parkError
-	if !errors.As(err, &parked) {
-		if err != nil && !errors.Is(err, errOver) && ctx.Err() == nil {
-			p.c.log.Error("partition stopped", "partition", p.String(), "error", err)
-		}
+	switch {
+	case errors.As(err, &parked):
+	case err == nil || ctx.Err() != nil:
 		return
+	case errors.Is(err, errOver):
+		// The lease ran out before kafka-go noticed: join anew.
+		p.gen.end(err)
+		return
+	default:
+		// Nothing else should come up; if it does, it must be seen.
+		parked = &parkError{reason: "failed", err: err}
 	}
 	p.park(parked)
+	p.gen.keepPlace(ctx)
 }
 
 func (p *partition) consume(ctx context.Context, committed committedOffset) error {
@@ -165,9 +172,9 @@ func (p *partition) fetchLoop(ctx context.Context, offset int64, answers chan<- 
 }
 
 func (p *partition) outOfRange(ctx context.Context, offset int64) error {
-	first, end, err := p.c.logRange(ctx, p.topic, p.id)
+	first, end, err := p.logRange(ctx)
 	if err != nil {
-		return fmt.Errorf("cannot tell why offset %d of %s is out of range: %w", offset, p, err)
+		return err
 	}
 	if offset < first {
 		return park("log_start", "Kafka's log of %s starts at offset %d, but %d is next: records were deleted before they were counted", p, first, offset)
@@ -339,11 +346,11 @@ func (p *partition) freezeIfDue() time.Duration {
 		return p.c.Linger
 	}
 	age := p.c.now().Sub(b.startedAt)
-	if b.lastKoff < 0 && b.records() < 1<<20 && age < time.Minute {
-		return p.c.Linger // only control records so far: no hurry
-	}
 	if age < p.c.Linger {
 		return p.c.Linger - age
+	}
+	if b.lastKoff < 0 && age < 4*p.c.Linger {
+		return p.c.Linger // control records alone: the next data may come with them
 	}
 	if p.inFlight() > 0 {
 		return p.c.Linger

@@ -32,17 +32,16 @@ func (p *partition) recover(ctx context.Context, committed committedOffset) erro
 	if err != nil {
 		return err
 	}
-	plan, err := p.plan(committed, in, ledger)
+	first, end, err := p.logRange(ctx)
 	if err != nil {
 		return err
 	}
-	if err := p.checkTopic(ctx, ledger); err != nil {
+	plan, err := p.plan(committed, in, ledger, first)
+	if err != nil {
 		return err
 	}
-	if plan.start < 0 {
-		if plan.start, err = p.logStart(ctx); err != nil {
-			return err
-		}
+	if err := p.checkTopic(ctx, ledger, first, end); err != nil {
+		return err
 	}
 	if plan.beyond {
 		if plan.pending, err = p.rangesBeyond(ctx, plan.start); err != nil {
@@ -63,25 +62,26 @@ func (p *partition) recover(ctx context.Context, committed committedOffset) erro
 	return nil
 }
 
-// plan is where a new owner starts: at offset start (-1: at the start of the
-// log), after bringing the pending ranges to their end. beyond says that the
-// ranges are not known from an intent but from what the tables hold past the
-// ledger.
+// plan is where a new owner starts: at offset start, after bringing the pending
+// ranges to their end. beyond says that the ranges are not known from an intent
+// but from what the tables hold past the ledger.
 type plan struct {
 	start   int64
 	pending []span
 	beyond  bool
 }
 
-// plan compares what Kafka committed with the ledger (invariant 9).
-func (p *partition) plan(committed committedOffset, in intent, ledger []ledgerRow) (plan, error) {
+// plan compares what Kafka committed with the ledger (invariant 9). logStart
+// is the first offset that Kafka still has.
+func (p *partition) plan(committed committedOffset, in intent, ledger []ledgerRow, logStart int64) (plan, error) {
+	resume := plan{start: logStart, beyond: true}
+	if len(ledger) > 0 {
+		resume.start = ledger[0].last + 1
+	}
 	if committed.offset < 0 || (committed.metadata != "" && in.epoch != p.c.Epoch) {
 		// Nothing committed in this epoch. The group may have been deleted or
 		// have expired while a batch was pending.
-		if len(ledger) == 0 {
-			return plan{start: -1, beyond: true}, nil
-		}
-		return plan{start: ledger[0].last + 1, beyond: true}, nil
+		return resume, nil
 	}
 	if in.format != 0 && in.format != batchFormat && len(in.pending) > 0 {
 		return plan{}, park("format_changed", "pending offsets %v of %s were written as format %d, this program writes %d: let the version that wrote them finish", in.pending, p, in.format, batchFormat)
@@ -94,14 +94,20 @@ func (p *partition) plan(committed committedOffset, in intent, ledger []ledgerRo
 		}
 		if !covers(in.pending, row.span) {
 			if p.c.ResumeFromLedger {
-				return plan{start: ledger[0].last + 1, beyond: true}, nil
+				return resume, nil
 			}
 			return plan{}, park("offset_regression", "offset %d of %s is committed, but the ledger has counted up to %d: go on with consume --resume-from-ledger", committed.offset, p, ledger[0].last)
 		}
 	}
-	if len(ledger) > 0 && end+1 != committed.offset && ledger[len(ledger)-1].first < committed.offset {
+	// Without a ledger row before it, an offset can only be right where the
+	// log starts.
+	gap := end+1 != committed.offset
+	if end < 0 {
+		gap = committed.offset > logStart
+	}
+	if gap {
 		if p.c.ResumeFromLedger {
-			return plan{start: ledger[0].last + 1, beyond: true}, nil
+			return resume, nil
 		}
 		return plan{}, park("ledger_gap", "offset %d of %s is committed, but the ledger ends at %d: offsets between were never counted; go on with consume --resume-from-ledger", committed.offset, p, end)
 	}
@@ -119,7 +125,7 @@ func covers(pending []span, s span) bool {
 
 // checkTopic re-reads the last record in the ledger: another one at its
 // offset means that the topic was made anew.
-func (p *partition) checkTopic(ctx context.Context, ledger []ledgerRow) error {
+func (p *partition) checkTopic(ctx context.Context, ledger []ledgerRow, first, end int64) error {
 	var last *ledgerRow
 	for i := range ledger {
 		if ledger[i].lastKoff >= 0 {
@@ -130,10 +136,6 @@ func (p *partition) checkTopic(ctx context.Context, ledger []ledgerRow) error {
 	if last == nil {
 		return nil
 	}
-	first, end, err := p.logRangeRetry(ctx)
-	if err != nil {
-		return err
-	}
 	if last.lastKoff < first {
 		return nil // retention has it no more
 	}
@@ -141,7 +143,7 @@ func (p *partition) checkTopic(ctx context.Context, ledger []ledgerRow) error {
 		return park("topic_changed", "the ledger has offset %d of %s, but Kafka's log ends at %d: the topic was truncated or made anew; raise --epoch if it was made anew", last.lastKoff, p, end)
 	}
 	var found *uint32
-	err = p.readRange(ctx, span{last.lastKoff, last.lastKoff}, func(f *fetched, from int64) error {
+	err := p.readRange(ctx, span{last.lastKoff, last.lastKoff}, func(f *fetched, from int64) error {
 		_, err := p.reader.each(f, from, func(rec *record) error {
 			if rec.offset == last.lastKoff {
 				crc := recordCRC(rec)
@@ -163,9 +165,17 @@ func (p *partition) checkTopic(ctx context.Context, ledger []ledgerRow) error {
 // rangesBeyond returns ranges that cover what the tables hold at or after
 // start although no intent and no ledger row speaks of it.
 func (p *partition) rangesBeyond(ctx context.Context, start int64) ([]span, error) {
+	// What a former owner still inserts belongs to them.
+	if err := p.waitForInserts(ctx); err != nil {
+		return nil, err
+	}
 	end := int64(-1)
+	where := []string{"rejections WHERE topic = {topic:String} AND"}
 	for _, t := range tablesOf(p.role) {
-		query := `SELECT toInt64(max(koff)), count() FROM ` + t.table + ` WHERE epoch = {epoch:UInt32} AND kpart = {kpart:UInt16} AND koff >= {start:UInt64}`
+		where = append(where, t.table+" WHERE")
+	}
+	for _, from := range where {
+		query := `SELECT toInt64(max(koff)), count() FROM ` + from + ` epoch = {epoch:UInt32} AND kpart = {kpart:UInt16} AND koff >= {start:UInt64}`
 		err := p.read(ctx, query, clickhouse.Parameters{"start": fmt.Sprint(start)}, func(rows driver.Rows) error {
 			var last int64
 			var n uint64
@@ -222,15 +232,7 @@ func (p *partition) replay(ctx context.Context, s span, rules string, beyond boo
 	if err := p.verify(ctx, b); err != nil {
 		return err
 	}
-	if b.rejected.len() > 0 {
-		if _, err := p.insert(ctx, "rejections", p.token(s, "rejections"), b.rejected.input()); err != nil {
-			return err
-		}
-		if err := p.verifyRejections(ctx, b); err != nil {
-			return err
-		}
-	}
-	if _, err := p.insert(ctx, "ingest_batches", p.token(s, "ingest_batches"), p.ledgerInput(b)); err != nil {
+	if err := p.verifyRejections(ctx, b); err != nil {
 		return err
 	}
 	if err := p.verifyLedger(ctx, b); err != nil {
@@ -302,12 +304,8 @@ func (p *partition) newFilter(ctx context.Context, next int64) (filter, error) {
 	return newStatedFilter(ctx, p.c.db, w, p.role, next)
 }
 
-func (p *partition) logStart(ctx context.Context) (int64, error) {
-	first, _, err := p.logRangeRetry(ctx)
-	return first, err
-}
-
-func (p *partition) logRangeRetry(ctx context.Context) (first, end int64, err error) {
+// logRange asks until Kafka answers or the generation is over.
+func (p *partition) logRange(ctx context.Context) (first, end int64, err error) {
 	type bounds struct{ first, end int64 }
 	b, err := retryRead(ctx, p, func(ctx context.Context) (bounds, error) {
 		first, end, err := p.c.logRange(ctx, p.topic, p.id)

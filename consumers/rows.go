@@ -355,6 +355,21 @@ const (
 	maxKafkaTime = 10413791999_000
 )
 
+// only returns the rejections whose offset missing holds.
+func (r *rejections) only(missing map[uint64]bool) *rejections {
+	out := &rejections{}
+	from, to := r.input(), out.input()
+	for i, off := range r.koff.ColUInt64 {
+		if !missing[off] {
+			continue
+		}
+		for c := range from {
+			to[c].Data.(column).copyRow(from[c].Data.(column), i)
+		}
+	}
+	return out
+}
+
 func (r *rejections) len() int { return len(r.koff.ColUInt64) }
 
 func (r *rejections) input() proto.Input {

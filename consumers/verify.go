@@ -168,44 +168,57 @@ func (p *partition) waitForInserts(ctx context.Context) error {
 	}
 }
 
-// verifyRejections puts in the batch's rejections if the table has none of
-// them, under a token that its own loss has not burnt.
+// verifyRejections puts in those of a batch's rejections that the table lacks.
 func (p *partition) verifyRejections(ctx context.Context, b *batch) error {
-	const query = `SELECT uniqExact(koff) FROM rejections WHERE topic = {topic:String} AND epoch = {epoch:UInt32}
+	const query = `SELECT koff FROM rejections WHERE topic = {topic:String} AND epoch = {epoch:UInt32}
 		AND kpart = {kpart:UInt16} AND koff >= {first:UInt64} AND koff <= {last:UInt64}`
-	return p.verifyWhole(ctx, b.span, "rejections", query, uint64(b.rejected.len()), func(token string) error {
-		_, err := p.insert(ctx, "rejections", token, b.rejected.input())
+	return p.verifyWhole(ctx, b.span, "rejections", query, b.rejected.koff.ColUInt64, func(token string, missing map[uint64]bool) error {
+		_, err := p.insert(ctx, "rejections", token, b.rejected.only(missing).input())
 		return err
 	})
 }
 
 // verifyLedger does the same for the ledger row.
 func (p *partition) verifyLedger(ctx context.Context, b *batch) error {
-	const query = `SELECT uniqExact(first) FROM ingest_batches WHERE topic = {topic:String} AND epoch = {epoch:UInt32}
+	const query = `SELECT first FROM ingest_batches WHERE topic = {topic:String} AND epoch = {epoch:UInt32}
 		AND kpart = {kpart:UInt16} AND first = {first:UInt64} AND last = {last:UInt64}`
-	return p.verifyWhole(ctx, b.span, "ingest_batches", query, 1, func(token string) error {
+	return p.verifyWhole(ctx, b.span, "ingest_batches", query, []uint64{uint64(b.first)}, func(token string, _ map[uint64]bool) error {
 		_, err := p.insert(ctx, "ingest_batches", token, p.ledgerInput(b))
 		return err
 	})
 }
 
-// verifyWhole is for blocks that are there wholly or not at all.
-func (p *partition) verifyWhole(ctx context.Context, s span, table, query string, want uint64, insert func(token string) error) error {
+// verifyWhole is for rows that nothing is derived from: it inserts the missing
+// ones of want, which query lists, at first under the batch's own token, which
+// settles races with a former owner, then under tokens that no loss has burnt.
+// It looks before it inserts because an old token may be forgotten.
+func (p *partition) verifyWhole(ctx context.Context, s span, table, query string, want []uint64, insert func(token string, missing map[uint64]bool) error) error {
+	token := p.token(s, table)
 	params := clickhouse.Parameters{"first": fmt.Sprint(s.first), "last": fmt.Sprint(s.last)}
 	for attempt := 1; attempt <= repairAttempts; attempt++ {
-		var got uint64
-		if err := p.read(ctx, query, params, func(rows driver.Rows) error { return rows.Scan(&got) }); err != nil {
+		present := make(map[uint64]bool)
+		err := p.read(ctx, query, params, func(rows driver.Rows) error {
+			var key uint64
+			err := rows.Scan(&key)
+			present[key] = true
+			return err
+		})
+		if err != nil {
 			return err
 		}
-		if got == want {
+		missing := make(map[uint64]bool)
+		for _, key := range want {
+			if !present[key] {
+				missing[key] = true
+			}
+		}
+		if len(missing) == 0 {
 			return nil
 		}
-		if got > want {
-			return park("range_mismatch", "%s holds %d rows for %s offsets %s, %d are right", table, got, p, s, want)
-		}
-		if err := insert(fmt.Sprintf("%s/fix-%d", p.token(s, table), attempt)); err != nil {
+		if err := insert(token, missing); err != nil {
 			return err
 		}
+		token = fmt.Sprintf("%s/fix-%d", p.token(s, table), attempt)
 	}
 	return park("range_mismatch", "%s still lacks rows for %s offsets %s after %d repairs", table, p, s, repairAttempts)
 }
