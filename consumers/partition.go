@@ -35,6 +35,7 @@ type partition struct {
 	parked    *parkError
 	next      int64              // first offset not done
 	pending   []*batch           // frozen and not done, in order
+	spare     [][]*rows          // tables of batches that are done
 	changed   chan struct{}      // wakes the builder: pending shrank
 	intended  chan struct{}      // wakes the inserter: an intent stands
 	caughtUp  time.Time          // when the fetch that last found the end was sent
@@ -115,6 +116,7 @@ func (p *partition) consume(ctx context.Context, committed committedOffset) erro
 	defer stop()
 	defer context.AfterFunc(p.gen.draining, stop)()
 	answers := make(chan *fetched, 1)
+	built := make(chan struct{})
 	var wg sync.WaitGroup
 	start := func(loop func() error) {
 		wg.Add(1)
@@ -126,10 +128,11 @@ func (p *partition) consume(ctx context.Context, committed committedOffset) erro
 		}()
 	}
 	start(func() error { defer close(answers); return p.fetchLoop(reading, p.pos, answers) })
-	start(func() error { return p.insertLoop(ctx) })
+	start(func() error { return p.insertLoop(ctx, built) })
 	if err := p.buildLoop(reading, answers); err != nil {
 		cancel(err)
 	}
+	close(built)
 	wg.Wait()
 	return context.Cause(ctx)
 }
@@ -297,8 +300,20 @@ func (p *partition) resolve(ctx context.Context) error {
 // startBatch begins a batch at offset first.
 func (p *partition) startBatch(first int64) {
 	p.build = &batch{
-		span: span{first, first - 1}, tables: tablesOf(p.role), lastKoff: -1, startedAt: p.c.now(),
+		span: span{first, first - 1}, tables: p.emptyTables(), lastKoff: -1, startedAt: p.c.now(),
 	}
+}
+
+// emptyTables returns tables that a batch before has grown, or new ones.
+func (p *partition) emptyTables() []*rows {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if n := len(p.spare); n > 0 {
+		tables := p.spare[n-1]
+		p.spare = p.spare[:n-1]
+		return tables
+	}
+	return tablesOf(p.role)
 }
 
 // seal records rec as the last of the range and its fingerprint.
@@ -373,9 +388,10 @@ func (p *partition) freeze(last int64) {
 }
 
 // insertLoop writes the batches whose intent stands, in order, until the
-// generation is over or draining has emptied them.
-func (p *partition) insertLoop(ctx context.Context) error {
-	for {
+// generation is over, or nothing is built any more and all that was frozen is
+// written: a clean stop leaves no intents.
+func (p *partition) insertLoop(ctx context.Context, built <-chan struct{}) error {
+	for draining := false; ; {
 		if b := p.firstIntended(); b != nil {
 			if err := p.write(ctx, b); err != nil {
 				return err
@@ -383,12 +399,13 @@ func (p *partition) insertLoop(ctx context.Context) error {
 			p.done(b)
 			continue
 		}
-		if p.gen.draining.Err() != nil {
+		if draining && p.inFlight() == 0 {
 			return nil
 		}
 		select {
 		case <-p.intended:
-		case <-p.gen.draining.Done():
+		case <-built:
+			draining, built = true, nil
 		case <-ctx.Done():
 			return nil
 		}
@@ -406,12 +423,17 @@ func (p *partition) firstIntended() *batch {
 
 // done moves past a batch that is wholly in ClickHouse.
 func (p *partition) done(b *batch) {
+	p.c.metrics.batch(p, b)
 	p.mu.Lock()
 	p.pending = p.pending[1:]
+	// Nobody reads the rows any more: every INSERT of them has returned.
+	for _, t := range b.tables {
+		t.reset()
+	}
+	p.spare = append(p.spare, b.tables)
 	p.next = b.last + 1
 	p.movedAt = p.c.now()
 	p.mu.Unlock()
-	p.c.metrics.batch(p, b)
 	wake(p.changed)
 	p.gen.kick()
 	wake(p.c.progressed)

@@ -214,6 +214,13 @@ func (r *rows) append(ev *schemas.Event, o origin) {
 	r.fill(ev)
 }
 
+// reset empties the rows and keeps their room.
+func (r *rows) reset() {
+	for _, n := range r.named {
+		n.col.Reset()
+	}
+}
+
 // len returns the number of rows; a nil set has none.
 func (r *rows) len() int {
 	if r == nil {
