@@ -24,7 +24,7 @@ type simulateCmd struct {
 	Rate      float64       `default:"0" help:"Records per second of the live stream; 0: as fast as possible."`
 	Backfill  daysFlag      `placeholder:"DAYS" help:"Make a history of so long, such as 56d, that ends at --until. Its events carry the header drawdown-import; making it again adds nothing."`
 	Until     instantFlag   `placeholder:"INSTANT" help:"End of the history; default: the last midnight in UTC."`
-	EventsTTL ttlFlag       `name:"events-ttl" default:"13mo" help:"How long raw events are kept; a history that is older is refused. 0: for ever."`
+	EventsTTL ttlFlag       `name:"events-ttl" env:"DRAWDOWN_EVENTS_TTL" default:"13mo" help:"How long raw events are kept; a history that is older is refused. 0: for ever."`
 
 	Duplicates   float64 `default:"0.05" help:"Share of records that repeat an earlier one."`
 	Late         float64 `default:"0.02" help:"Share of events that come late, by minutes to ten days."`
@@ -85,11 +85,12 @@ func (c *simulateCmd) Run(ctx context.Context, env *env) error {
 	}
 	totals := sim.totals()
 	totals.Delivered = err == nil
-	if c.Totals != "-" {
-		err = errors.Join(err, totals.print(env.Stdout))
-	}
+	// The file first: whoever reads the table may stop reading.
 	if c.Totals != "" {
 		err = errors.Join(err, totals.save(c.Totals, env.Stdout))
+	}
+	if c.Totals != "-" {
+		err = errors.Join(err, totals.print(env.Stdout))
 	}
 	return err
 }

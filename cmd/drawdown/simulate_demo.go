@@ -2,12 +2,15 @@ package main
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/drawdown/drawdown/schemas"
@@ -33,11 +36,15 @@ type demo struct {
 	path  string
 	state demoState
 	now   time.Time
+	world []simWorkspace
 }
 
 // demoState is <data>/demo.json.
 type demoState struct {
 	Anchor time.Time `json:"anchor"` // midnight before the first start
+	// Story is a hash of how the history begins. A release that tells another
+	// one leaves what was told and only goes on from there.
+	Story string `json:"story"`
 	// Live are the times in which the live stream ran; the history leaves
 	// them out.
 	Live []demoSpan `json:"live"`
@@ -55,12 +62,19 @@ func newDemo(dataDir string, now time.Time) (*demo, error) {
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		d.state.Anchor = d.now.Truncate(24 * time.Hour)
-		return d, d.save()
+		err = d.save()
 	case err != nil:
-		return nil, fmt.Errorf("cannot read the state of the demo: %w", err)
+		err = fmt.Errorf("cannot read the state of the demo: %w", err)
+	default:
+		if err = json.Unmarshal(text, &d.state); err != nil {
+			err = fmt.Errorf("cannot read the state of the demo from %s: %w; remove the file to begin a new one", d.path, err)
+		}
 	}
-	if err := json.Unmarshal(text, &d.state); err != nil {
-		return nil, fmt.Errorf("cannot read the state of the demo from %s: %w; remove the file to begin a new one", d.path, err)
+	if err != nil {
+		return nil, err
+	}
+	if d.world, err = demoWorld(d.state.Anchor, d.now); err != nil {
+		return nil, err
 	}
 	return d, nil
 }
@@ -76,53 +90,89 @@ func (d *demo) save() error {
 func (d *demo) options(from, until time.Time) simOptions {
 	return simOptions{
 		Seed: demoSeed, Run: uint64(d.now.UnixNano()), Source: "/demo", ImportID: "demo",
-		From: from, Until: until, Start: d.now,
-		World: demoWorld(d.state.Anchor, d.now), Anchor: d.state.Anchor,
+		From: from, Until: until, Start: d.state.Anchor.Add(-demoHistory),
+		World: d.world, Anchor: d.state.Anchor,
 	}
 }
 
 // Seed sends workspaces, campaigns, grants and the history up to now, and
 // returns how many events it sent once all are acknowledged: about 300,000.
 func (d *demo) Seed(ctx context.Context, p *producer) (int64, error) {
-	from := d.state.Anchor.Add(-demoHistory)
-	sim, err := newSimulator(d.options(from, d.now))
+	story, err := d.story()
 	if err != nil {
 		return 0, err
 	}
-	for _, record := range sim.setup() {
-		if err := p.Send(ctx, record.Topic, record.Key, record.Value, sim.headers...); err != nil {
-			return 0, fmt.Errorf("cannot seed the demo: %w", err)
+	from, spans := d.state.Anchor.Add(-demoHistory), d.state.Live
+	if d.state.Story == "" {
+		d.state.Story = story
+		if err := d.save(); err != nil {
+			return 0, err
 		}
 	}
-	for _, gap := range append(d.state.Live, demoSpan{From: d.now}) {
+	if d.state.Story != story && len(spans) > 0 {
+		from, spans = spans[len(spans)-1].Until, nil
+	}
+	sent := int64(0)
+	send := func(record simRecord) error {
+		sent++
+		return p.Send(ctx, record.Topic, record.Key, record.Value, record.Headers...)
+	}
+	if d.state.Story == story {
+		if err := d.eachRecord(from, from, send); err != nil {
+			return sent, fmt.Errorf("cannot seed the demo: %w", err)
+		}
+	}
+	for _, gap := range append(slices.Clone(spans), demoSpan{From: d.now}) {
 		if from.Before(gap.From) {
-			if err := d.sendSpan(ctx, p, from, gap.From, &sim.sent); err != nil {
-				return sim.sent, fmt.Errorf("cannot seed the demo: %w", err)
+			if err := d.eachRecord(from, gap.From, send); err != nil {
+				return sent, fmt.Errorf("cannot seed the demo: %w", err)
 			}
 		}
 		from = gap.Until
 	}
 	if err := p.Flush(ctx); err != nil {
-		return sim.sent, fmt.Errorf("cannot seed the demo: %w", err)
+		return sent, fmt.Errorf("cannot seed the demo: %w", err)
 	}
-	return sim.sent, nil
+	return sent, nil
 }
 
-func (d *demo) sendSpan(ctx context.Context, p *producer, from, until time.Time, sent *int64) error {
+// eachRecord visits the history in [from, until), or, where that is empty, the
+// workspaces, campaigns and grants.
+func (d *demo) eachRecord(from, until time.Time, visit func(simRecord) error) error {
 	sim, err := newSimulator(d.options(from, until))
 	if err != nil {
 		return err
 	}
+	if from.Equal(until) {
+		for _, record := range sim.setup() {
+			record.Headers = sim.headers
+			if err := visit(record); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
 	for {
 		record, ok := sim.Next()
 		if !ok {
-			*sent += sim.sent
 			return nil
 		}
-		if err := p.Send(ctx, record.Topic, record.Key, record.Value, record.Headers...); err != nil {
+		if err := visit(record); err != nil {
 			return err
 		}
 	}
+}
+
+// story is a hash of the first day of the history: it changes with whatever
+// makes the events.
+func (d *demo) story() (string, error) {
+	sum := sha256.New()
+	from := d.state.Anchor.Add(-demoHistory)
+	err := d.eachRecord(from, from.AddDate(0, 0, 1), func(record simRecord) error {
+		sum.Write(record.Value)
+		return nil
+	})
+	return hex.EncodeToString(sum.Sum(nil)[:8]), err
 }
 
 // Live sends a few events per second, more by day and fewer by night, until
@@ -184,7 +234,7 @@ func (s *simulator) liveRate(at time.Time) float64 {
 // campaigns that were paused for it. The volumes are chosen together with the
 // grants; TestDemoTellsItsStory holds them to it. Renewals are scheduled one
 // period ahead of now.
-func demoWorld(day, now time.Time) []simWorkspace {
+func demoWorld(day, now time.Time) ([]simWorkspace, error) {
 	perDay := func(liveRate float64) float64 { return liveRate * 86400 / demoUnits }
 	acme := simWorkspace{
 		ID: "demo-acme", Name: "Acme Corp", Zone: "America/New_York", WeekStart: "sunday",
@@ -202,7 +252,7 @@ func demoWorld(day, now time.Time) []simWorkspace {
 	}
 	for period := -3; !day.AddDate(0, 0, 30*period-42).After(now); period++ {
 		from := day.AddDate(0, 0, 30*period-12)
-		acme.Ledger = append(acme.Ledger, grantOf("plan", schemas.Paid, 100, 1_100_000, from, from.AddDate(0, 0, 30)))
+		acme.Ledger = append(acme.Ledger, grantOf("plan", schemas.Paid, 100, 900_000, from, from.AddDate(0, 0, 30)))
 	}
 	acme.Ledger = append(acme.Ledger,
 		grantOf("conference", schemas.Promo, 200, 60_000, day.AddDate(0, 0, -27), day.AddDate(0, 0, 3)),
@@ -220,10 +270,21 @@ func demoWorld(day, now time.Time) []simWorkspace {
 		},
 		Ledger: []schemas.Event{
 			grantOf("starter", schemas.Paid, 100, 400_000, day.AddDate(0, 0, -60), day.AddDate(0, 0, -24)),
-			grantOf("plan", schemas.Paid, 100, 340_000, day.AddDate(0, 0, -24), day.AddDate(0, 0, 36)),
 			grantOf("welcome", schemas.Promo, 50, 20_000, day.AddDate(0, 0, -60), day.AddDate(0, 0, -30)),
 		},
 	}
+	// Its plan covers what it has used and two and a half days more.
+	planFrom := day.AddDate(0, 0, -24)
+	used, err := demoUse(globex, day, planFrom, day)
+	if err != nil {
+		return nil, err
+	}
+	perWeek, err := demoUse(globex, day, day.AddDate(0, 0, -7), day)
+	if err != nil {
+		return nil, err
+	}
+	plan := int64(used.Float() + perWeek.Float()/7*2.5)
+	globex.Ledger = append(globex.Ledger, grantOf("plan", schemas.Paid, 100, plan, planFrom, day.AddDate(0, 0, 36)))
 	for from := day.AddDate(0, 0, 36); !from.AddDate(0, 0, -60).After(now); from = from.AddDate(0, 0, 60) {
 		globex.Ledger = append(globex.Ledger, grantOf("renewal", schemas.Paid, 100, 400_000, from, from.AddDate(0, 0, 60)))
 	}
@@ -258,7 +319,20 @@ func demoWorld(day, now time.Time) []simWorkspace {
 			world[i].Ledger[j].Time = min(world[i].Ledger[j].Time, schemas.MillisOf(day))
 		}
 	}
-	return world
+	return world, nil
+}
+
+// demoUse returns what a workspace uses in [from, until).
+func demoUse(w simWorkspace, day, from, until time.Time) (schemas.Total, error) {
+	sim, err := newSimulator(simOptions{Seed: demoSeed, From: from, Until: until, World: []simWorkspace{w}, Anchor: day})
+	if err != nil {
+		return schemas.Total{}, err
+	}
+	for {
+		if _, ok := sim.Next(); !ok {
+			return sim.totals().Credits, nil
+		}
+	}
 }
 
 func demoCampaign(day time.Time, id, name string, quota int64, weight float64, actions ...int) simCampaign {

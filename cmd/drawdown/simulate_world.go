@@ -84,14 +84,14 @@ const (
 // starts on Sunday, as time.Weekday counts; its mean is 1. Offices work:
 // nights and weekends are quiet, Tuesday to Thursday are the busiest.
 func weekProfile() [168]float64 {
-	days := [7]float64{0.25, 1.0, 1.15, 1.2, 1.1, 0.9, 0.3}
+	days := [7]float64{0.45, 1.0, 1.15, 1.2, 1.1, 0.95, 0.5}
 	var profile [168]float64
 	sum := 0.0
 	for i := range profile {
 		hour := float64(i % 24)
 		morning := math.Exp(-(hour - 10) * (hour - 10) / 8)
 		afternoon := 0.8 * math.Exp(-(hour-15)*(hour-15)/6)
-		profile[i] = days[i/24] * (0.12 + morning + afternoon)
+		profile[i] = days[i/24] * (0.3 + morning + afternoon)
 		sum += profile[i]
 	}
 	for i := range profile {
