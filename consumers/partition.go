@@ -316,18 +316,26 @@ func (p *partition) emptyTables() []*rows {
 	return tablesOf(p.role)
 }
 
-// seal records rec as the last of the range and its fingerprint.
+// seal records rec as the last of the range. Its fingerprint is taken where
+// the range can end, while its bytes still stand.
 func (p *partition) seal(rec *record) {
 	p.build.note(rec)
-	p.build.lastCRC = recordCRC(rec)
 	p.build.last = rec.offset
 	p.pos = rec.offset + 1
+	if rec.final || p.full() {
+		p.build.lastCRC = recordCRC(rec)
+	}
+}
+
+// full says that the batch has reached its bound.
+func (p *partition) full() bool {
+	return int(p.build.counted())+p.build.rejected.len() >= maxBatchRows || p.build.bytes >= p.batchBytes
 }
 
 // freezeIfFull freezes the batch in the middle of an answer when it has
 // reached its bound, and waits while two are on their way already.
 func (p *partition) freezeIfFull(ctx context.Context, last int64) error {
-	if int(p.build.counted())+p.build.rejected.len() < maxBatchRows && p.build.bytes < p.batchBytes {
+	if !p.full() {
 		return nil
 	}
 	for p.inFlight() >= pipelined {

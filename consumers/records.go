@@ -25,6 +25,9 @@ type record struct {
 	key       []byte
 	value     []byte
 	headers   []schemas.Header
+	// final says that the range may end here: the last of its record batch,
+	// or of what was asked for.
+	final bool
 }
 
 // errCorrupt says that the log's bytes do not match their checksum or do not
@@ -64,12 +67,13 @@ const noEnd = math.MaxInt64
 // and returns the offset after the last whole batch (from if there is none).
 // Control records and records of aborted transactions are passed over: the
 // caller sees them as gaps. A trailing partial batch is ignored, as Kafka
-// intends. Errors are errCorrupt or emit's own.
+// intends; the first one is always whole. Errors are errCorrupt or emit's own.
 func (r *recordReader) each(f *fetched, from int64, emit func(*record) error) (int64, error) {
 	next := from
 	r.aborted = make(map[int64]bool)
 	pending := slices.Clone(f.aborted)
 	slices.SortFunc(pending, func(a, b abortedTransaction) int { return int(a.FirstOffset - b.FirstOffset) })
+	whole := false
 	for raw := f.raw; len(raw) >= batchHeaderBytes; {
 		size := int(binary.BigEndian.Uint32(raw[batchLengthAt:])) + batchOverhead
 		if size > len(raw) {
@@ -84,13 +88,14 @@ func (r *recordReader) each(f *fetched, from int64, emit func(*record) error) (i
 		if magic := batch[batchMagicAt]; magic != 2 {
 			return next, fmt.Errorf("%w: message format v%d at offset %d, only v2 is read", errCorrupt, magic, base)
 		}
-		last := base + int64(int32(binary.BigEndian.Uint32(batch[23:])))
-		if last < from {
-			continue
-		}
 		if crc := crc32.Checksum(batch[batchAttributesAt:], castagnoli); crc != binary.BigEndian.Uint32(batch[batchCRCAt:]) {
 			return next, fmt.Errorf("%w: checksum differs at offset %d", errCorrupt, base)
 		}
+		last := base + int64(int32(binary.BigEndian.Uint32(batch[23:])))
+		if last < next { // the base offset is not under the checksum
+			return next, fmt.Errorf("%w: a batch of offsets %d to %d where %d is due", errCorrupt, base, last, next)
+		}
+		whole = true
 		for len(pending) > 0 && pending[0].FirstOffset <= last {
 			r.aborted[pending[0].ProducerID] = true
 			pending = pending[1:]
@@ -99,6 +104,9 @@ func (r *recordReader) each(f *fetched, from int64, emit func(*record) error) (i
 			return next, err
 		}
 		next = last + 1
+	}
+	if len(f.raw) > 0 && !whole {
+		return next, fmt.Errorf("%w: %d bytes without a whole batch at offset %d", errCorrupt, len(f.raw), next)
 	}
 	return next, nil
 }
@@ -124,7 +132,7 @@ func (r *recordReader) batch(batch []byte, base, from int64, emit func(*record) 
 	baseTime := int64(binary.BigEndian.Uint64(batch[27:]))
 	maxTime := int64(binary.BigEndian.Uint64(batch[35:]))
 	count := int(int32(binary.BigEndian.Uint32(batch[57:])))
-	for range count {
+	for i := range count {
 		payload, err = r.parse(payload, base, baseTime)
 		if err != nil {
 			return err
@@ -135,6 +143,7 @@ func (r *recordReader) batch(batch []byte, base, from int64, emit func(*record) 
 		if r.rec.offset < from || r.rec.offset > r.until {
 			continue
 		}
+		r.rec.final = i == count-1 || r.rec.offset == r.until
 		if err := emit(&r.rec); err != nil {
 			return err
 		}

@@ -32,9 +32,12 @@ type rig struct {
 	parts   int
 	epoch   uint32
 	limits  schemas.Limits
-	log     *kgo.Client // the oracle's view of the log
-	past    []map[partitionID][]logged
-	read    map[partitionID][]logged
+
+	retryMost time.Duration // see Consumer
+
+	log  *kgo.Client // the oracle's view of the log
+	past []map[partitionID][]logged
+	read map[partitionID][]logged
 }
 
 func newRig(t testing.TB, db *storetest.Database) *rig {
@@ -159,6 +162,7 @@ func (r *rig) startWired(w *wire, change ...func(*Config)) *consumer {
 		f(&config)
 	}
 	c := newConsumer(r.t, config, w)
+	c.retryMost = r.retryMost
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- c.Run(ctx) }()
