@@ -223,8 +223,8 @@ func (b *bench) measure(ctx context.Context, database string, start func(ctx con
 	return m, conn.Exec(ctx, "DROP DATABASE "+database+" SYNC")
 }
 
-// pollEvery is short beside a run of seconds and costs ClickHouse a percent.
-const pollEvery = 25 * time.Millisecond
+// pollEvery is short beside a run of seconds; a look costs ClickHouse some milliseconds.
+const pollEvery = 100 * time.Millisecond
 
 // await polls the last table, the rollup that is filled last.
 func (b *bench) await(ctx context.Context, conn driver.Conn, tables []string) error {
