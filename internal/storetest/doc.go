@@ -6,10 +6,11 @@
 //   - Kafka(t): fresh topics on a kfake broker of its own inside the test
 //     process, with control hooks. NewKafka: the broker of `drawdown up` as a
 //     process, to kill and restart. ApacheKafka: a real one.
+//   - Program: drawdown itself, for tests that run it as people do.
 //   - NewProxy: a TCP proxy that cuts, stalls and loses what passes.
 //   - Wait: waiting for a state, in place of sleeping.
 //
-// Nothing needs to be prepared: the first use builds cmd/drawdown-embedded into
+// Nothing needs to be prepared: the first use builds the programs into
 // .cache/storetest and runs `npm ci` in deploy/embedded if the engine is not
 // there yet. What cannot be had skips the test, or fails it when CI=true.
 //

@@ -24,8 +24,9 @@ const installWithin = 10 * time.Minute
 var errMissing = errors.New("missing")
 
 var (
-	helperOnce = sync.OnceValues(buildHelper)
-	engineOnce = sync.OnceValues(installEngine)
+	helperOnce  = sync.OnceValues(func() (string, error) { return buildProgram("drawdown-embedded") })
+	programOnce = sync.OnceValues(func() (string, error) { return buildProgram("drawdown") })
+	engineOnce  = sync.OnceValues(installEngine)
 )
 
 // Helper returns the path of drawdown-embedded, built from the sources as they
@@ -35,6 +36,18 @@ func Helper(t testing.TB) string {
 	path, err := helperOnce()
 	if err != nil {
 		skip(t, err)
+	}
+	return path
+}
+
+// Program returns the path of drawdown, built from the sources as they are, for
+// tests that run it as people do. drawdown-embedded is beside it.
+func Program(t testing.TB) string {
+	t.Helper()
+	Helper(t)
+	path, err := programOnce()
+	if err != nil {
+		t.Fatal(err)
 	}
 	return path
 }
@@ -59,10 +72,10 @@ func skip(t testing.TB, err error) {
 	t.Fatal(err)
 }
 
-// buildHelper builds into a folder that all test binaries share. The staged
-// file lets go build see that nothing changed; the live one is replaced only
-// when it did, so that nobody starts a half-written file.
-func buildHelper() (string, error) {
+// buildProgram builds a command into a folder that all test binaries share. The
+// staged file lets go build see that nothing changed; the live one is replaced
+// only when it did, so that nobody starts a half-written file.
+func buildProgram(name string) (string, error) {
 	root, err := repoRoot()
 	if err != nil {
 		return "", err
@@ -75,12 +88,13 @@ func buildHelper() (string, error) {
 	defer unlock()
 	ctx, cancel := context.WithTimeout(context.Background(), installWithin)
 	defer cancel()
-	staged, live := filepath.Join(dir, "staged"), filepath.Join(dir, "drawdown-embedded")
-	cmd := exec.CommandContext(ctx, "go", "build", "-buildvcs=false", "-o", staged, "./cmd/drawdown-embedded")
+	live := filepath.Join(dir, name)
+	staged := live + ".staged"
+	cmd := exec.CommandContext(ctx, "go", "build", "-buildvcs=false", "-o", staged, "./cmd/"+name)
 	cmd.Dir = root
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("cannot build cmd/drawdown-embedded: %w\n%s", err, out)
+		return "", fmt.Errorf("cannot build cmd/%s: %w\n%s", name, err, out)
 	}
 	want, err := os.ReadFile(staged)
 	if err != nil {
@@ -90,10 +104,10 @@ func buildHelper() (string, error) {
 		return live, nil
 	}
 	if err := os.WriteFile(live+".new", want, 0o755); err != nil {
-		return "", fmt.Errorf("cannot install drawdown-embedded: %w", err)
+		return "", fmt.Errorf("cannot install %s: %w", name, err)
 	}
 	if err := os.Rename(live+".new", live); err != nil {
-		return "", fmt.Errorf("cannot install drawdown-embedded: %w", err)
+		return "", fmt.Errorf("cannot install %s: %w", name, err)
 	}
 	return live, nil
 }

@@ -26,6 +26,22 @@ for try in 1 2 3 4 5 6 7 8 9 10; do
   sleep 1
 done`
 
+// Dir returns a folder that goes with the test, and with this process if that
+// is killed.
+func Dir(t testing.TB) string {
+	t.Helper()
+	dir, remove, err := scratchDir()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := remove(); err != nil {
+			t.Errorf("cannot remove the test's folder: %v", err)
+		}
+	})
+	return dir
+}
+
 // scratchDir makes a folder for data that goes with this process, even if it is
 // killed. remove does it earlier.
 func scratchDir() (dir string, remove func() error, err error) {
