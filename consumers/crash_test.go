@@ -47,6 +47,7 @@ var steps = []struct {
 	{"InTheMiddleOfTheInsert", func(c *wired, _ []byte, _ bool) fate { return when(c.data && c.table == "events", tearAndDie) }},
 	{"BeforeTheInsertIsAnswered", func(c *wired, _ []byte, _ bool) fate { return when(c.data && c.table == "events", dieAfter) }},
 	{"BetweenRowsAndRejections", func(_ *wired, said []byte, _ bool) fate { return when(isQuery(said, "rejections"), dieBefore) }},
+	{"BeforeTheRejectionsAreAnswered", func(c *wired, _ []byte, _ bool) fate { return when(c.data && c.table == "rejections", dieAfter) }},
 	{"BetweenInsertAndLedger", func(_ *wired, said []byte, _ bool) fate { return when(isQuery(said, "ingest_batches"), dieBefore) }},
 	{"BeforeTheLedgerIsAnswered", func(c *wired, _ []byte, _ bool) fate { return when(c.data && c.table == "ingest_batches", dieAfter) }},
 	{"BetweenLedgerAndDone", func(_ *wired, said []byte, ledgered bool) fate {

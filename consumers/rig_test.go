@@ -318,12 +318,22 @@ func (r *rig) traffic(seed uint64, n int, duplicates float64) []sent {
 	return out
 }
 
-// exec runs a statement as the engine's administrator.
+// exec runs a statement, and again when the engine was away: tests that kill
+// consumers on the shared engine make it abort.
 func (r *rig) exec(query string, args ...any) {
 	r.t.Helper()
-	if err := r.db.Exec(context.Background(), query, args...); err != nil {
-		r.t.Fatalf("cannot run %q: %v", query, err)
+	var err error
+	for range 20 {
+		var refused *clickhouse.Exception
+		if err = r.db.Exec(context.Background(), query, args...); err == nil {
+			return
+		}
+		if errors.As(err, &refused) {
+			break
+		}
+		time.Sleep(200 * time.Millisecond) // the engine is up again in seconds
 	}
+	r.t.Fatalf("cannot run %q: %v", query, err)
 }
 
 // collect reads all rows of a query, from the start again while the engine is
