@@ -108,7 +108,7 @@ func (c *benchIngestCmd) prepare(ctx context.Context, e *env) (b *bench, err err
 			err = errors.Join(err, b.close())
 		}
 	}()
-	ports, err := freePorts(3)
+	ports, err := freePorts(ctx, 3)
 	if err != nil {
 		return b, err
 	}
@@ -321,10 +321,11 @@ func (b *bench) engine(ctx context.Context, n network) ([]string, func() error, 
 }
 
 // freePorts returns loopback addresses whose ports were free just now.
-func freePorts(n int) ([]string, error) {
+func freePorts(ctx context.Context, n int) ([]string, error) {
 	var out []string
+	var config net.ListenConfig
 	for range n {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
+		l, err := config.Listen(ctx, "tcp", "127.0.0.1:0")
 		if err != nil {
 			return nil, fmt.Errorf("cannot find a free port: %w", err)
 		}

@@ -26,7 +26,7 @@ func (c *consumeCmd) Run(ctx context.Context, e *env) error {
 		return err
 	}
 	e.Log.Info("configuration", e.Settings...)
-	opsListener, err := listen(c.OpsListen, "--ops-listen")
+	opsListener, err := listen(ctx, c.OpsListen, "--ops-listen")
 	if err != nil {
 		return err
 	}

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"crypto/rand"
-	"database/sql"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -125,7 +124,7 @@ func migrate(ctx context.Context, log *slog.Logger, n network, cluster string, t
 func migrateOnce(ctx context.Context, log *slog.Logger, n network, cluster string, ttl schemas.EventsTTL) (err error) {
 	options := n.options()
 	options.Auth.Database = "default"
-	var db *sql.DB = clickhouse.OpenDB(options)
+	db := clickhouse.OpenDB(options)
 	defer func() { err = errors.Join(err, db.Close()) }()
 	return schemas.Migrate(ctx, db, schemas.MigrateOptions{Database: n.database, Cluster: cluster, EventsTTL: ttl, Log: log})
 }
@@ -165,8 +164,9 @@ func newRegistry() *prometheus.Registry {
 }
 
 // listen opens a port; a taken one is an error that names the flag.
-func listen(addr, flag string) (net.Listener, error) {
-	l, err := net.Listen("tcp", addr)
+func listen(ctx context.Context, addr, flag string) (net.Listener, error) {
+	var config net.ListenConfig
+	l, err := config.Listen(ctx, "tcp", addr)
 	if err != nil {
 		return nil, fmt.Errorf("cannot listen on %s: %w; choose another address with %s", addr, err, flag)
 	}

@@ -42,11 +42,11 @@ func (c *serveCmd) Run(ctx context.Context, e *env) error {
 		}
 	}
 	e.Log.Info("configuration", e.Settings...)
-	api, err := listen(c.APIListen, "--api-listen")
+	api, err := listen(ctx, c.APIListen, "--api-listen")
 	if err != nil {
 		return err
 	}
-	opsListener, err := listen(c.OpsListen, "--ops-listen")
+	opsListener, err := listen(ctx, c.OpsListen, "--ops-listen")
 	if err != nil {
 		_ = api.Close()
 		return err

@@ -47,12 +47,12 @@ func (c *upCmd) Run(ctx context.Context, e *env) (err error) {
 	defer release()
 	e.Log.Info("configuration", e.Settings...)
 	registry := newRegistry()
-	api, err := listen(c.APIListen, "--api-listen")
+	api, err := listen(ctx, c.APIListen, "--api-listen")
 	if err != nil {
 		return err
 	}
 	defer func() { _ = api.Close() }()
-	opsListener, err := listen(c.OpsListen, "--ops-listen")
+	opsListener, err := listen(ctx, c.OpsListen, "--ops-listen")
 	if err != nil {
 		return err
 	}
