@@ -1,6 +1,7 @@
 package consumers
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -105,6 +106,15 @@ func runDoomed(text string) int {
 // the step.
 func (r *rig) crash(step string) {
 	r.t.Helper()
+	dead, require := r.startCrash(step)
+	<-dead
+	require()
+}
+
+// startCrash is crash without the wait: dead is closed when the process has
+// ended, then require checks how.
+func (r *rig) startCrash(step string) (dead <-chan struct{}, require func()) {
+	r.t.Helper()
 	text, err := json.Marshal(doom{
 		r.broker.Addr, r.options.Addr[0], r.options.Auth, r.broker.Topics, r.parts, r.epoch, r.config().SessionTimeout, step,
 	})
@@ -114,9 +124,25 @@ func (r *rig) crash(step string) {
 	cmd := exec.Command(os.Args[0])
 	cmd.Env = append(os.Environ(), doomedEnv+"="+string(text))
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	out, err := cmd.CombinedOutput()
-	if status, ok := cmd.ProcessState.Sys().(syscall.WaitStatus); !ok || !status.Signaled() || status.Signal() != syscall.SIGKILL {
-		r.t.Fatalf("the consumer ended with %v instead of being killed at %s:\n%s", err, step, out)
+	var out bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &out
+	if err := cmd.Start(); err != nil {
+		r.t.Fatal(err)
+	}
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		_ = cmd.Wait() // require looks at how it ended
+	}()
+	r.t.Cleanup(func() {
+		_ = cmd.Process.Kill() // gone already unless the test has failed
+		<-ended
+	})
+	return ended, func() {
+		r.t.Helper()
+		if status, ok := cmd.ProcessState.Sys().(syscall.WaitStatus); !ok || !status.Signaled() || status.Signal() != syscall.SIGKILL {
+			r.t.Fatalf("the consumer ended with %v instead of being killed at %s:\n%s", cmd.ProcessState, step, out.String())
+		}
 	}
 }
 

@@ -18,7 +18,10 @@ import (
 // rawLog is what a fetch of a partition from offset on answers, as bytes.
 func (r *rig) rawLog(topic string, p int, offset int64) []byte {
 	r.t.Helper()
-	c := newConsumer(r.t, r.config(), nil)
+	c, err := New(r.config())
+	if err != nil {
+		r.t.Fatal(err)
+	}
 	defer func() {
 		c.transport.CloseIdleConnections()
 		_ = c.db.Close()

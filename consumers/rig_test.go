@@ -151,18 +151,33 @@ func (r *rig) config() Config {
 // start runs a consumer until stop or the end of the test.
 func (r *rig) start(change ...func(*Config)) *consumer {
 	r.t.Helper()
-	return r.startWired(nil, change...)
+	return r.startDialled(func(*Consumer) {}, change...)
 }
 
 // startWired is start with everything the consumer says judged by a wire.
 func (r *rig) startWired(w *wire, change ...func(*Config)) *consumer {
 	r.t.Helper()
+	dialled := func(c *Config) {
+		options := *c.ClickHouse
+		options.DialContext = w.dialClickHouse
+		c.ClickHouse = &options
+	}
+	return r.startDialled(func(c *Consumer) { c.dialKafka = w.dialKafka }, append(change, dialled)...)
+}
+
+// startDialled runs a consumer after dial has set its seams.
+func (r *rig) startDialled(dial func(*Consumer), change ...func(*Config)) *consumer {
+	r.t.Helper()
 	config := r.config()
 	for _, f := range change {
 		f(&config)
 	}
-	c := newConsumer(r.t, config, w)
+	c, err := New(config)
+	if err != nil {
+		r.t.Fatal(err)
+	}
 	c.retryMost = r.retryMost
+	dial(c)
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- c.Run(ctx) }()
@@ -181,23 +196,6 @@ func (r *rig) startWired(w *wire, change ...func(*Config)) *consumer {
 		}
 	})
 	return &consumer{c, cancel, stop}
-}
-
-func newConsumer(t testing.TB, config Config, w *wire) *Consumer {
-	t.Helper()
-	if w != nil {
-		options := *config.ClickHouse
-		options.DialContext = w.dialClickHouse
-		config.ClickHouse = &options
-	}
-	c, err := New(config)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if w != nil {
-		c.dialKafka = w.dialKafka
-	}
-	return c
 }
 
 // mustStop drains the consumer.

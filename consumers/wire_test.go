@@ -38,17 +38,23 @@ func (w *wire) dialKafka(ctx context.Context, network, addr string) (net.Conn, e
 	if err != nil {
 		return nil, err
 	}
-	return &wired{Conn: conn, wire: w}, nil
+	return &wired{Conn: conn, wire: w, kafka: true}, nil
 }
 
 func (w *wire) dialClickHouse(ctx context.Context, addr string) (net.Conn, error) {
-	return w.dialKafka(ctx, "tcp", addr)
+	var d net.Dialer
+	conn, err := d.DialContext(ctx, "tcp", addr)
+	if err != nil {
+		return nil, err
+	}
+	return &wired{Conn: conn, wire: w}, nil
 }
 
 // wired is one such connection.
 type wired struct {
 	net.Conn
 	wire   *wire
+	kafka  bool
 	table  string // of the INSERT that was said last
 	data   bool   // what is said now is data of that INSERT, not the query
 	mute   atomic.Bool
