@@ -211,8 +211,8 @@ type rowPosition struct {
 
 func (p rowPosition) String() string { return fmt.Sprintf("%s line %d", filepath.Base(p.file), p.line) }
 
-// eachRow calls visit with every row of every file. visit may return
-// errSkipFile. The content of all files goes into sum unless it is nil.
+// eachRow calls visit with every row of every file. The content of all files
+// goes into sum unless it is nil.
 func (c *importCmd) eachRow(ctx context.Context, m *mapping, sum io.Writer, visit func(rowPosition, []string) error) error {
 	for _, path := range c.Files {
 		if err := eachRowOf(ctx, path, m, sum, visit); err != nil {

@@ -266,16 +266,13 @@ func (p *producer) deliver(ctx context.Context, l *lane) error {
 		if err := p.deliverBatch(ctx, l, b, encoder); err != nil {
 			return err
 		}
-		if ctx.Err() != nil {
-			return nil
-		}
 		l.acknowledged()
 		p.acked.Add(int64(b.count))
 	}
 }
 
-// deliverBatch returns nil once the batch is acknowledged or ctx has ended,
-// and an error if the broker will never take it.
+// deliverBatch returns nil once the batch is acknowledged, and an error if the
+// broker will never take it or ctx has ended.
 func (p *producer) deliverBatch(ctx context.Context, l *lane, b *recordBatch, encoder *batchEncoder) error {
 	encoded, err := encoder.encode(b)
 	if err != nil {
@@ -291,7 +288,7 @@ func (p *producer) deliverBatch(ctx context.Context, l *lane, b *recordBatch, en
 			return nil
 		}
 		if ctx.Err() != nil {
-			return nil
+			return ctx.Err()
 		}
 		if !isRetryable(err) {
 			return fmt.Errorf("cannot send %d records to %s/%d: %w", b.count, l.topic, l.partition, err)
@@ -301,7 +298,7 @@ func (p *producer) deliverBatch(ctx context.Context, l *lane, b *recordBatch, en
 		}
 		select {
 		case <-ctx.Done():
-			return nil
+			return ctx.Err()
 		case <-time.After(pause/2 + rand.N(pause/2)):
 		}
 	}
@@ -406,6 +403,9 @@ func (p *producer) Close(ctx context.Context) error {
 	flushed := p.Flush(ctx)
 	p.cancel()
 	refused := p.group.Wait()
+	if errors.Is(refused, context.Canceled) {
+		refused = nil // by the line above
+	}
 	p.transport.CloseIdleConnections()
 	if missing := p.next.Load() - p.acked.Load(); missing > 0 {
 		return fmt.Errorf("%d of %d records were not acknowledged: %w", missing, p.next.Load(), errors.Join(refused, flushed))

@@ -9,9 +9,11 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kmsg"
 	"pgregory.net/rapid"
 
 	"github.com/drawdown/drawdown/internal/storetest"
@@ -213,6 +215,37 @@ func TestSimulateLiveStopsAtItsCount(t *testing.T) {
 	}
 	if n := len(readTopic(t, broker, broker.Topics.Consumption)); totals.Events != 500 || int64(n) != totals.Sent {
 		t.Errorf("%d events and %d records, %d arrived", totals.Events, totals.Sent, n)
+	}
+}
+
+func TestInterruptedSimulateReportsWhatItSent(t *testing.T) {
+	broker := storetest.Kafka(t, storetest.KafkaOptions{})
+	ctx, interrupt := context.WithCancel(t.Context())
+	var requests atomic.Int64
+	broker.Cluster.ControlKey(int16(kmsg.Produce), func(kmsg.Request) (kmsg.Response, error, bool) {
+		broker.Cluster.KeepControl()
+		if requests.Add(1) == 12 {
+			interrupt()
+		}
+		return nil, nil, false
+	})
+	stdout, _, err := runTool(ctx, t, "simulate", "--kafka-brokers", broker.Addr, "--rate", "5000", "--for", "1h", "--totals", "-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var totals struct {
+		Events    int64
+		Delivered bool
+	}
+	if err := json.Unmarshal([]byte(stdout), &totals); err != nil {
+		t.Fatal(err)
+	}
+	arrived := int64(0)
+	for _, sum := range recount(t, readTopic(t, broker, broker.Topics.Consumption), 4) {
+		arrived += sum.Events
+	}
+	if totals.Events == 0 || !totals.Delivered || arrived != totals.Events {
+		t.Errorf("totals say %d events, delivered %v; %d arrived", totals.Events, totals.Delivered, arrived)
 	}
 }
 

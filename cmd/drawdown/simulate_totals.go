@@ -148,7 +148,7 @@ func (t simTotals) save(path string, out io.Writer) error {
 	if path == "-" {
 		_, err = out.Write(text)
 	} else {
-		err = os.WriteFile(path, text, 0o644)
+		err = os.WriteFile(path, text, 0o600)
 	}
 	if err != nil {
 		return fmt.Errorf("cannot write totals: %w", err)

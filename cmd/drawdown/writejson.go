@@ -15,7 +15,7 @@ func writeJSON(path string, content any) error {
 	if err != nil {
 		return fmt.Errorf("cannot encode %s: %w", path, err)
 	}
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return fmt.Errorf("cannot write %s: %w", path, err)
 	}
 	temporary := path + ".new"
@@ -29,7 +29,7 @@ func writeJSON(path string, content any) error {
 }
 
 func writeSynced(path string, text []byte) error {
-	file, err := os.Create(path)
+	file, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
 	if err != nil {
 		return err
 	}
