@@ -19,6 +19,7 @@ const serveQuery = "SYSTEM START LISTEN TCP; SYSTEM START LISTEN HTTP; SELECT co
 const serverStopWithin = 15 * time.Second
 
 type clickhouseCmd struct {
+	stopFlags
 	ConfigFile string `required:"" type:"existingfile" help:"Server configuration: paths, ports, users."`
 	Library    string `type:"existingfile" xor:"engine" help:"The engine, libchdb.so."`
 	Server     string `type:"existingfile" xor:"engine" help:"A clickhouse program to run instead of the library."`
@@ -37,7 +38,7 @@ func (c *clickhouseCmd) Run() error {
 }
 
 // runLibrary serves from inside this process. The engine reads a pipe of ours
-// in place of standard input, so that SIGTERM stops it in the same clean way.
+// in place of standard input, so that a signal stops it in the same clean way.
 func (c *clickhouseCmd) runLibrary() error {
 	kept, err := syscall.Dup(0)
 	if err != nil {
@@ -53,7 +54,7 @@ func (c *clickhouseCmd) runLibrary() error {
 		return fmt.Errorf("cannot replace standard input: %w", err)
 	}
 	_ = read.Close() // the copy at 0 stays
-	ctx, cancel := untilStopped(stdin)
+	ctx, cancel := c.untilStopped(stdin)
 	defer cancel()
 	go func() {
 		<-ctx.Done()
@@ -81,7 +82,7 @@ func (c *clickhouseCmd) runLibrary() error {
 
 // runServer runs a clickhouse program as a child and ends it with us.
 func (c *clickhouseCmd) runServer() error {
-	ctx, cancel := untilStopped(os.Stdin)
+	ctx, cancel := c.untilStopped(os.Stdin)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, c.Server, "server", "--config-file", c.ConfigFile)
 	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr

@@ -8,6 +8,7 @@
 //
 // Both stores stop cleanly on SIGTERM and when standard input closes, so that
 // they never outlive whoever started them. While standard input is no terminal,
-// SIGINT is left to the parent, which stops its parts in order.
+// SIGINT is left to the parent, which stops its parts in order; with
+// --supervised, SIGTERM is as well.
 // Exit codes: 0 stopped cleanly, 1 failed, 2 wrong usage.
 package main

@@ -13,13 +13,13 @@ import (
 
 // engineResult is local_result_v2 of chdb.h.
 type engineResult struct {
-	buf     unsafe.Pointer
-	length  uintptr
-	vector  unsafe.Pointer
-	elapsed float64
-	rows    uint64
-	bytes   uint64
-	message *byte // NUL-terminated; nil without error
+	_       unsafe.Pointer // buf
+	_       uintptr        // len
+	_       unsafe.Pointer // vec
+	_       float64        // elapsed
+	_       uint64         // rows
+	_       uint64         // bytes
+	message *byte          // NUL-terminated; nil without error
 }
 
 // runEngine loads the library and runs it with clickhouse-local's arguments.

@@ -15,6 +15,7 @@ import (
 const maxMessageBytes = "16777216"
 
 type kafkaCmd struct {
+	stopFlags
 	Dir        string `required:"" help:"Folder of the log; created if missing."`
 	Listen     string `default:"127.0.0.1:9092" help:"Address to listen on; clients are told the same."`
 	Partitions int    `default:"4" help:"Partitions of a topic that is created without a number."`
@@ -31,7 +32,7 @@ func (k *kafkaCmd) Run() error {
 	if k.Partitions < 1 {
 		return usageError{fmt.Errorf("--partitions %d: must be at least 1", k.Partitions)}
 	}
-	ctx, cancel := untilStopped(os.Stdin)
+	ctx, cancel := k.untilStopped(os.Stdin)
 	defer cancel()
 	if err := os.MkdirAll(k.Dir, 0o700); err != nil {
 		return fmt.Errorf("cannot create the log folder: %w", err)

@@ -59,16 +59,31 @@ func failed(err error) int {
 // usageError is a wrong value of a flag.
 type usageError struct{ error }
 
-// untilStopped returns a context that ends at SIGTERM, at SIGINT if a person
-// runs this, and when in closes.
-func untilStopped(in *os.File) (context.Context, context.CancelFunc) {
-	signals := []os.Signal{syscall.SIGTERM}
-	if isTerminal(in) {
-		signals = append(signals, os.Interrupt)
-	} else {
-		signal.Ignore(os.Interrupt)
+// stopFlags say what ends a store besides closed standard input.
+type stopFlags struct {
+	Supervised bool `help:"Leave all signals to the parent, which stops its parts in order; only closed standard input ends this."`
+}
+
+// untilStopped returns a context that ends when in closes and, unless this is
+// supervised, at SIGTERM and, if a person runs this, at SIGINT.
+func (f stopFlags) untilStopped(in *os.File) (context.Context, context.CancelFunc) {
+	// A terminal, systemd and container runtimes signal the whole group.
+	var signals, ignored []os.Signal
+	switch {
+	case f.Supervised:
+		ignored = []os.Signal{os.Interrupt, syscall.SIGTERM}
+	case isTerminal(in):
+		signals = []os.Signal{os.Interrupt, syscall.SIGTERM}
+	default:
+		signals, ignored = []os.Signal{syscall.SIGTERM}, []os.Signal{os.Interrupt}
 	}
-	ctx, cancel := signal.NotifyContext(context.Background(), signals...)
+	ctx, cancel := context.WithCancel(context.Background())
+	if len(ignored) > 0 {
+		signal.Ignore(ignored...)
+	}
+	if len(signals) > 0 { // none would mean all
+		ctx, cancel = signal.NotifyContext(context.Background(), signals...)
+	}
 	go func() {
 		defer cancel()
 		_, _ = io.Copy(io.Discard, in) // whatever ends it means nobody holds the other end

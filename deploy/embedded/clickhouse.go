@@ -99,7 +99,7 @@ func (c ClickHouse) Start(ctx context.Context) (*Process, error) {
 	if err := c.writeConfig(cred.Password); err != nil {
 		return nil, err
 	}
-	args := []string{"clickhouse", "--config-file", filepath.Join(dir, "config.xml")}
+	args := []string{"clickhouse", "--supervised", "--config-file", filepath.Join(dir, "config.xml")}
 	if library != "" {
 		args = append(args, "--library", library)
 	} else {

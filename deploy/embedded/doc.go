@@ -7,6 +7,7 @@
 //  1. Children die with the parent, however it dies. They stay in its process
 //     group, get SIGKILL from the kernel when the thread that started them
 //     ends (Linux), and stop by themselves when their standard input closes.
+//     They ignore signals that end a group: the parent stops its parts in order.
 //  2. One child per data directory. A pid file in it names the child and its
 //     supervisor by pid and start time. What a killed parent left behind is
 //     waited for; a directory that a living supervisor uses is refused.

@@ -52,7 +52,7 @@ func (k Kafka) Start(ctx context.Context) (*Process, error) {
 	return start(ctx, child{
 		name:    "kafka",
 		command: binary,
-		args:    []string{"kafka", "--dir", filepath.Join(dir, "log"), "--listen", k.Listen},
+		args:    []string{"kafka", "--supervised", "--dir", filepath.Join(dir, "log"), "--listen", k.Listen},
 		dir:     dir,
 		ports:   []port{{k.Listen, "--kafka-listen"}},
 		ready:   func(ctx context.Context) error { return askBroker(ctx, k.Listen) },
