@@ -32,7 +32,7 @@ func (h *harness) ledger(workspace string, now time.Time, n int) []balance.Entry
 			EventID: fmt.Sprintf("l%d", i), GrantID: fmt.Sprintf("g%d", random.IntN(n)), Offset: testEpoch<<48 | uint64(i),
 			At: schemas.Millis(at.UnixMilli()), EffectiveAt: schemas.NoInstant, ExpiresAt: schemas.NoInstant,
 		}
-		kind, class := "", ""
+		var kind, class string
 		switch random.IntN(5) {
 		case 0:
 			kind, e.Type, e.Credits = "credits.adjusted", schemas.CreditsAdjusted, schemas.Credits(random.Int64N(200_000_000)-100_000_000)

@@ -70,7 +70,7 @@ type CampaignsInput struct {
 
 // Resolve names every wrong parameter.
 func (in *CampaignsInput) Resolve(ctx huma.Context) []error {
-	errs := slices.Concat(strict(ctx), in.Range.resolve())
+	errs := slices.Concat(strict(ctx), in.resolve())
 	if in.Order == "" {
 		in.Order = "desc"
 		if in.Sort == "name" {

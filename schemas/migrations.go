@@ -215,7 +215,7 @@ func inDatabase(ctx context.Context, db *sql.DB, name string, do func(*sql.DB) e
 		}
 		pool := sql.OpenDB(onlyConnector{native})
 		pool.SetMaxOpenConns(1)
-		defer pool.Close() //nolint:errcheck // closes nothing: keepOpen
+		defer func() { _ = pool.Close() }() // closes nothing: keepOpen
 		var current string
 		if err := pool.QueryRowContext(ctx, "SELECT currentDatabase()").Scan(&current); err != nil {
 			return fmt.Errorf("cannot read the current database: %w", err)

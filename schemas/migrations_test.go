@@ -23,7 +23,7 @@ func migrate(t *testing.T, database *storetest.Database, ttl string) string {
 	options.Auth.Database = "default"
 	db := clickhouse.OpenDB(options)
 	db.SetMaxOpenConns(1)
-	defer db.Close() //nolint:errcheck // nothing depends on it
+	defer func() { _ = db.Close() }()
 	parsed, err := schemas.ParseEventsTTL(ttl)
 	if err != nil {
 		t.Fatal(err)
@@ -119,7 +119,7 @@ func TestMigrateRefusesWhatItCannotDo(t *testing.T) {
 	options.Protocol = clickhouse.HTTP
 	options.Auth.Database = "default"
 	db := clickhouse.OpenDB(options)
-	defer db.Close() //nolint:errcheck // nothing depends on it
+	defer func() { _ = db.Close() }()
 	err := schemas.Migrate(t.Context(), db, schemas.MigrateOptions{Database: database.Name})
 	if err == nil || !strings.Contains(err.Error(), "native protocol") {
 		t.Errorf("over HTTP: %v", err)

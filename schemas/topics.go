@@ -102,9 +102,9 @@ func murmur2(data []byte) uint32 {
 }
 
 const (
-	// DefaultPartitions is the partition count of a real installation; the
-	// embedded one has EmbeddedPartitions.
-	DefaultPartitions  = 12
+	// DefaultPartitions is the partition count of a real installation.
+	DefaultPartitions = 12
+	// EmbeddedPartitions is the partition count of the embedded broker.
 	EmbeddedPartitions = 4
 
 	// DefaultConsumptionRetention leaves two weeks to repair whatever stands

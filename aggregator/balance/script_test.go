@@ -58,7 +58,7 @@ type script struct {
 }
 
 func (s *script) Fatalf(format string, args ...any) {
-	s.T.Helper()
+	s.Helper()
 	s.T.Fatalf("%s:%d: %s", s.file, s.line, fmt.Sprintf(format, args...))
 }
 
