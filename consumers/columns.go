@@ -47,7 +47,6 @@ func (c *stringColumn) Rows() int                    { return len(c.ends) }
 func (c *stringColumn) Reset()                       { c.wire, c.ends = c.wire[:0], c.ends[:0] }
 func (c *stringColumn) EncodeColumn(b *proto.Buffer) { b.PutRaw(c.wire) }
 func (c *stringColumn) WriteColumn(w *proto.Writer)  { w.ChainWrite(c.wire) }
-func (c *stringColumn) bytes() int                   { return len(c.wire) + 4*len(c.ends) }
 func (c *stringColumn) copyRow(from column, row int) {
 	c.wire = append(c.wire, from.(*stringColumn).rawRow(row)...)
 	c.ends = append(c.ends, uint32(len(c.wire)))

@@ -208,7 +208,7 @@ func (c *Consumer) member(ctx context.Context) error {
 		member = gen.MemberID
 		c.fetchErrors.clear("joined the group")
 		ended := make(chan bool, 1)
-		gen.Start(func(genCtx context.Context) { ended <- c.runGeneration(genCtx, gen, ctx) })
+		gen.Start(func(genCtx context.Context) { ended <- c.runGeneration(genCtx, ctx, gen) })
 		leave := <-ended
 		if leave && ctx.Err() == nil {
 			c.leave(ctx, member)
@@ -249,13 +249,14 @@ func (c *Consumer) logRange(ctx context.Context, topic string, partition int) (f
 	if err != nil {
 		return 0, 0, fmt.Errorf("cannot list the offsets of %s/%d: %w", topic, partition, err)
 	}
-	for _, p := range res.Topics[topic] {
-		if p.Error != nil {
-			return 0, 0, fmt.Errorf("cannot list the offsets of %s/%d: %w", topic, partition, p.Error)
-		}
-		return p.FirstOffset, p.LastOffset, nil
+	answers := res.Topics[topic]
+	if len(answers) == 0 {
+		return 0, 0, fmt.Errorf("cannot list the offsets of %s/%d: not in the answer", topic, partition)
 	}
-	return 0, 0, fmt.Errorf("cannot list the offsets of %s/%d: not in the answer", topic, partition)
+	if err := answers[0].Error; err != nil {
+		return 0, 0, fmt.Errorf("cannot list the offsets of %s/%d: %w", topic, partition, err)
+	}
+	return answers[0].FirstOffset, answers[0].LastOffset, nil
 }
 
 func (c *Consumer) enter(g *generation) { c.mu.Lock(); c.current = g; c.mu.Unlock() }

@@ -55,8 +55,6 @@ type fetchForgottenTopic struct {
 }
 
 // ApiKey implements protocol.Message.
-//
-//nolint:revive,staticcheck // the name is kafka-go's
 func (*fetchRequest) ApiKey() protocol.ApiKey { return protocol.Fetch }
 
 // Broker sends the request to the leader of its one partition.
@@ -85,8 +83,6 @@ type fetchResponse struct {
 }
 
 // ApiKey implements protocol.Message.
-//
-//nolint:revive,staticcheck // the name is kafka-go's
 func (*fetchResponse) ApiKey() protocol.ApiKey { return protocol.Fetch }
 
 type fetchResponseTopic struct {

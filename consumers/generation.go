@@ -49,7 +49,7 @@ type generation struct {
 // runGeneration owns the assigned partitions until ctx, the generation's, or
 // stop, the consumer's, ends. It reports whether the member must leave and
 // join anew (invariant 2).
-func (c *Consumer) runGeneration(ctx context.Context, gen *kafka.Generation, stop context.Context) (leave bool) {
+func (c *Consumer) runGeneration(ctx, stop context.Context, gen *kafka.Generation) (leave bool) {
 	ctx, over := context.WithCancelCause(ctx)
 	defer over(nil)
 	g := &generation{

@@ -116,7 +116,7 @@ func readPidFile(dir string) (owner, error) {
 		return o, fmt.Errorf("cannot read pid file: %w", err)
 	}
 	if err := json.Unmarshal(b, &o); err != nil {
-		return owner{}, nil //nolint:nilerr // torn by a power cut: nothing of that boot is left
+		return owner{}, nil // torn by a power cut: nothing of that boot is left
 	}
 	return o, nil
 }
