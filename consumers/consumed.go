@@ -66,11 +66,11 @@ type answer struct {
 	content uint32
 }
 
-// newConsumedFilter rebuilds the window that ends at offset next from events.
-// memory bounds the slices in bytes.
-func newConsumedFilter(ctx context.Context, db driver.Conn, w where, next int64, memory int) (*consumedFilter, error) {
+// newConsumedFilter rebuilds the window of span offsets that ends at offset
+// next from events. memory bounds the slices in bytes.
+func newConsumedFilter(ctx context.Context, db driver.Conn, w where, next, span int64, memory int) (*consumedFilter, error) {
 	f := &consumedFilter{
-		db: db, where: w, window: window{span: windowOffsets},
+		db: db, where: w, window: window{span: span},
 		slices:  sliceSet{bound: memory, acked: next},
 		pending: make(map[key128]wanted), answers: make(map[key128]answer),
 	}
@@ -78,10 +78,10 @@ func newConsumedFilter(ctx context.Context, db driver.Conn, w where, next int64,
 		WHERE epoch = {epoch:UInt32} AND kpart = {kpart:UInt16} AND koff >= {from:UInt64} AND koff < {before:UInt64}
 		ORDER BY koff`
 	params := w.params(next)
-	params["from"] = fmt.Sprint(max(0, next-windowOffsets))
+	params["from"] = fmt.Sprint(max(0, next-span))
 	rows, err := db.Query(clickhouse.Context(ctx, clickhouse.WithParameters(params)), query)
 	if err != nil {
-		return nil, fmt.Errorf("cannot read back the last %d ids of partition %d: %w", windowOffsets, w.kpart, err)
+		return nil, fmt.Errorf("cannot read back the last %d ids of partition %d: %w", span, w.kpart, err)
 	}
 	defer func() { _ = rows.Close() }()
 	for rows.Next() {
@@ -94,7 +94,7 @@ func newConsumedFilter(ctx context.Context, db driver.Conn, w where, next int64,
 		f.window.put(f.ids.of([]byte(workspace), []byte(id)), int64(koff), content)
 	}
 	if err := rows.Err(); err != nil {
-		return nil, fmt.Errorf("cannot read back the last %d ids of partition %d: %w", windowOffsets, w.kpart, err)
+		return nil, fmt.Errorf("cannot read back the last %d ids of partition %d: %w", span, w.kpart, err)
 	}
 	return f, nil
 }
@@ -135,7 +135,10 @@ func (f *consumedFilter) add(ev *schemas.Event, off int64) {
 	f.slices.put(k.at(ev.Time), ev.Time, off, ev.ContentHash)
 }
 
-func (f *consumedFilter) acknowledge(done int64) { f.slices.acked = done }
+func (f *consumedFilter) acknowledge(done int64) {
+	f.slices.acked = done
+	f.slices.shrink(nil) // what had to stay may go
+}
 
 func (f *consumedFilter) settle() { clear(f.answers) }
 
@@ -148,6 +151,10 @@ func (f *consumedFilter) resolve(ctx context.Context) error {
 	}
 	var lookups []key128
 	for x, keys := range bySlice {
+		if x.dropped { // to make room for one of the others
+			lookups = append(lookups, keys...)
+			continue
+		}
 		if x.rows < 0 {
 			if err := f.count(ctx, x); err != nil {
 				return err
@@ -211,6 +218,7 @@ func (f *consumedFilter) load(ctx context.Context, x *slice, keys []key128) erro
 		f.answers[k] = answer{}
 	}
 	size := x.table.bytes()
+	defer func() { f.slices.grown(x, size) }()
 	x.table.reserve(x.table.n + int(x.rows))
 	for rows.Next() {
 		var workspace, id string
@@ -225,12 +233,10 @@ func (f *consumedFilter) load(ctx context.Context, x *slice, keys []key128) erro
 			f.answers[k] = answer{found: true, content: content}
 		}
 	}
-	f.slices.bytes += x.table.bytes() - size
 	if err := rows.Err(); err != nil {
 		return fmt.Errorf("cannot load the ids of %s: %w", x, err)
 	}
 	x.complete = true
-	f.slices.shrink(x)
 	return nil
 }
 

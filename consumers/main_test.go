@@ -14,11 +14,13 @@ func TestMain(m *testing.M) {
 		os.Exit(runDoomed(doomed))
 	}
 	flag.Parse()
-	// Most of these tests wait for timeouts of the group, not for the processor.
-	parallel := flag.Lookup("test.parallel")
-	if parallel.Value.String() == parallel.DefValue {
-		if err := flag.Set("test.parallel", "8"); err != nil {
-			panic(err)
+	// Most of these tests wait for timeouts of the group, not for the
+	// processor; and most properties ask ClickHouse.
+	for name, value := range map[string]string{"test.parallel": "8", "rapid.checks": "25"} {
+		if f := flag.Lookup(name); f.Value.String() == f.DefValue {
+			if err := flag.Set(name, value); err != nil {
+				panic(err)
+			}
 		}
 	}
 	storetest.Main(m)

@@ -299,7 +299,7 @@ func (p *partition) readRange(ctx context.Context, s span, take func(f *fetched,
 func (p *partition) newFilter(ctx context.Context, next int64) (filter, error) {
 	w := where{epoch: p.c.Epoch, kpart: uint16(p.id), partitions: p.c.Partitions}
 	if p.role == schemas.ConsumptionTopic {
-		return newConsumedFilter(ctx, p.c.db, w, next, p.gen.filterBytes)
+		return newConsumedFilter(ctx, p.c.db, w, next, windowOffsets, p.gen.filterBytes)
 	}
 	return newStatedFilter(ctx, p.c.db, w, p.role, next)
 }

@@ -14,6 +14,7 @@ type slice struct {
 	from     int64
 	order    uint8
 	complete bool
+	dropped  bool // no longer in the set
 	since    int64
 	table    idTable
 	lastOff  int64 // largest offset put in by the log, for pinning
@@ -92,6 +93,7 @@ func (s *sliceSet) remove(x *slice) {
 		s.list = slices.Delete(s.list, i, i+1)
 		s.bytes -= x.table.bytes()
 	}
+	x.dropped = true
 	if s.last == x {
 		s.last = nil
 	}
@@ -103,6 +105,11 @@ func (s *sliceSet) put(k key128, t schemas.Millis, off int64, content uint32) {
 	before := x.table.bytes()
 	x.table.put(idEntry{key: k, content: content, delta: uint32(int64(t) - x.from)})
 	x.lastOff = max(x.lastOff, off)
+	s.grown(x, before)
+}
+
+// grown accounts for a table that had before bytes.
+func (s *sliceSet) grown(x *slice, before int) {
 	if after := x.table.bytes(); after != before {
 		s.bytes += after - before
 		s.shrink(x)
