@@ -302,7 +302,7 @@ func microsOf(decimal string) (int64, error) {
 
 // span is the query of a range.
 func span(from, to time.Time) url.Values {
-	return url.Values{"from": {from.UTC().Format(time.RFC3339)}, "to": {to.UTC().Format(time.RFC3339)}}
+	return url.Values{"from": {from.UTC().Format(time.RFC3339Nano)}, "to": {to.UTC().Format(time.RFC3339Nano)}}
 }
 
 // with adds parameters to a copy of a query.
