@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/drawdown/drawdown/internal/storetest"
 )
 
 // kills is how often a test of kills kills; -short does a quarter.
@@ -163,4 +165,58 @@ func TestKillsOfEverythingDuringTheImportMoveNoFigure(t *testing.T) {
 		t.Errorf("the ledger says %+v", l)
 	}
 	readRetail(t, data, load.shift).compare(t, s.api)
+}
+
+func TestTheRetailSetThroughApacheKafkaHasTheSameFigures(t *testing.T) {
+	data, _ := retailFiles(t)
+	t.Parallel()
+	const partitions = 4
+	p := newPipeline(t, storetest.ApacheKafka(t, storetest.KafkaOptions{Partitions: partitions}), partitions)
+	consumer := p.newMember()
+	consumer.start()
+	began := time.Now()
+	load := newImporter(t, p.dir, p.broker.Addr, p.sender[2:]...)
+	load.finish()
+	sent := time.Since(began)
+	l := awaitDone(t, p.broker.Client(t), p.tables, p.broker.Topics.Consumption)
+	t.Logf("imported in %s, counted %s after that: %+v", sent.Round(10*time.Millisecond), (time.Since(began) - sent).Round(10*time.Millisecond), l)
+	if want := (ledger{records: retailRows, inserted: retailRows}); l != want {
+		t.Errorf("the ledger says %+v instead of %+v", l, want)
+	}
+	consumer.awaitReady()
+	if code := consumer.program.stop(); code != 0 {
+		t.Errorf("after SIGTERM consume exited with %d", code)
+	}
+	readRetail(t, data, load.shift).compare(t, p.serve())
+}
+
+func TestKillsOfTheConsumerOfApacheKafkaMoveNoFigure(t *testing.T) {
+	data, _ := retailFiles(t)
+	t.Parallel()
+	const partitions = 4
+	p := newPipeline(t, storetest.ApacheKafka(t, storetest.KafkaOptions{Partitions: partitions}), partitions)
+	consumer := p.newMember()
+	consumer.start()
+	load := newImporter(t, p.dir, p.broker.Addr, p.sender[2:]...)
+	var moments []string
+	began, n := time.Now(), 5
+	for range n {
+		load.keepRunning()
+		consumer.awaitReady()
+		running := pause(1500 * time.Millisecond)
+		consumer.program.kill()
+		moments = append(moments, fmt.Sprintf("after %s of work, %s", running.Round(time.Millisecond), p.progress()))
+		killed := time.Now()
+		consumer.start()
+		consumer.awaitReady()
+		moments = append(moments, fmt.Sprintf("  ready again after %s", time.Since(killed).Round(time.Millisecond)))
+	}
+	load.finish()
+	l := awaitDone(t, p.broker.Client(t), p.tables, p.broker.Topics.Consumption)
+	t.Logf("killed %d times, everything counted %s after the start; %d runs of import; ledger %+v; kills:\n%s",
+		n, time.Since(began).Round(time.Second), load.whole, l, strings.Join(moments, "\n"))
+	if l.inserted != retailRows || l.rejected != 0 || l.rerouted != 0 || l.records != l.inserted+l.duplicates {
+		t.Errorf("the ledger says %+v", l)
+	}
+	readRetail(t, data, load.shift).compare(t, p.serve())
 }

@@ -1,0 +1,122 @@
+package main_test
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"testing"
+
+	"github.com/ClickHouse/clickhouse-go/v2"
+	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
+
+	"github.com/drawdown/drawdown/internal/storetest"
+)
+
+// pipeline is consume and serve as processes of their own on stores that the
+// test has started.
+type pipeline struct {
+	t          testing.TB
+	dir        string
+	broker     *storetest.Broker
+	partitions int
+	engine     *storetest.Engine
+	access     *storetest.Database
+	password   string // path of its file
+	sender     []string
+	tables     driver.Conn
+}
+
+// pipelineDatabase is made by `drawdown migrate`.
+const pipelineDatabase = "e2e"
+
+// newPipeline prepares the database on an engine of its own, which is started
+// again when it dies: a consumer that is killed takes it down.
+func newPipeline(t testing.TB, broker *storetest.Broker, partitions int) *pipeline {
+	t.Helper()
+	p := &pipeline{t: t, dir: storetest.Dir(t), broker: broker, partitions: partitions}
+	p.engine = storetest.NewEngine(t, storetest.EngineOptions{AutoRestart: true})
+	p.access = p.engine.Database(t)
+	p.password = filepath.Join(p.dir, "password")
+	if err := os.WriteFile(p.password, []byte(p.access.Password+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	p.sender = []string{
+		"--kafka-brokers", broker.Addr, "--partitions", strconv.Itoa(partitions),
+		"--topic-consumption", broker.Topics.Consumption, "--topic-ledger", broker.Topics.Ledger,
+		"--topic-campaigns", broker.Topics.Campaigns, "--topic-alerts", broker.Topics.Alerts,
+	}
+	mustRun(t, append([]string{"migrate"}, p.store(p.access.Addr)...)...)
+	p.tables = p.open()
+	return p
+}
+
+// store are the flags that lead to ClickHouse at an address.
+func (p *pipeline) store(addr string) []string {
+	return []string{
+		"--data", p.dir, "--clickhouse-addr", addr, "--clickhouse-user", p.access.User,
+		"--clickhouse-password-file", p.password, "--clickhouse-database", pipelineDatabase,
+	}
+}
+
+func (p *pipeline) open() driver.Conn {
+	p.t.Helper()
+	conn, err := clickhouse.Open(&clickhouse.Options{
+		Addr: []string{p.access.Addr},
+		Auth: clickhouse.Auth{Database: pipelineDatabase, Username: p.access.User, Password: p.access.Password},
+	})
+	if err != nil {
+		p.t.Fatalf("cannot open ClickHouse: %v", err)
+	}
+	p.t.Cleanup(func() { _ = conn.Close() }) // a killed server leaves broken ones
+	return conn
+}
+
+// member is a place in the consumer group, held by one process after another.
+type member struct {
+	p       *pipeline
+	ops     string
+	program *program
+}
+
+func (p *pipeline) newMember() *member { return &member{p: p, ops: storetest.FreeAddr(p.t)} }
+
+// start starts `drawdown consume` and does not wait.
+func (m *member) start() {
+	m.p.t.Helper()
+	args := append([]string{"consume", "--ops-listen", m.ops, "--kafka-group", m.p.broker.Topics.Consumption + ".e2e", "--session-timeout", "6s"}, m.p.sender...)
+	m.program = start(m.p.t, append(args, m.p.store(m.p.access.Addr)...)...)
+}
+
+func (m *member) running() bool { return m.program != nil && m.program.running() }
+
+func (m *member) awaitReady() {
+	m.p.t.Helper()
+	awaitReady(m.p.t, m.program, m.ops)
+}
+
+// serve starts `drawdown serve` and returns its API.
+func (p *pipeline) serve() *api {
+	p.t.Helper()
+	const token = "a token of the test"
+	file := filepath.Join(p.dir, "token")
+	if err := os.WriteFile(file, []byte(token+"\n"), 0o600); err != nil {
+		p.t.Fatal(err)
+	}
+	addr, ops := storetest.FreeAddr(p.t), storetest.FreeAddr(p.t)
+	args := append([]string{"serve", "--api-listen", addr, "--ops-listen", ops, "--token-file", file}, p.store(p.access.Addr)...)
+	args = append(args, p.sender[2:]...) // no brokers: the API asks ClickHouse alone
+	awaitReady(p.t, start(p.t, args...), ops)
+	a := newAPI(p.t, "http://"+addr)
+	a.token = token
+	return a
+}
+
+// progress says how far the consumers are.
+func (p *pipeline) progress() string {
+	l, err := readLedger(p.t.Context(), p.tables, p.broker.Topics.Consumption)
+	if err != nil {
+		return "ClickHouse away: " + err.Error()
+	}
+	return fmt.Sprintf("%d records done", l.records)
+}
