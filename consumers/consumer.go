@@ -197,6 +197,9 @@ func (c *Consumer) member(ctx context.Context) error {
 		if ctx.Err() != nil {
 			return nil
 		}
+		if errors.Is(err, kafka.RebalanceInProgress) {
+			continue // somebody else joined meanwhile: kafka-go joins again under the same id
+		}
 		if err != nil {
 			c.fetchErrors.note("cannot join the group, trying again", err)
 			if member != "" {
