@@ -102,6 +102,8 @@ func (c *benchIngestCmd) prepare(ctx context.Context, e *env) (b *bench, err err
 		if b.dir, err = os.MkdirTemp("", "drawdown-bench-"); err != nil {
 			return nil, fmt.Errorf("cannot make a directory for the stores: %w", err)
 		}
+	} else if left, err := os.ReadDir(b.dir); err == nil && len(left) > 0 {
+		return nil, usageError{fmt.Errorf("%s is not empty: the events of an earlier run would count again", b.dir)}
 	}
 	defer func() {
 		if err != nil {
