@@ -90,6 +90,15 @@ func (m *member) start() {
 
 func (m *member) running() bool { return m.program != nil && m.program.running() }
 
+// awaitStarted waits until the process minds signals, which is before it says
+// what its configuration is.
+func (m *member) awaitStarted() {
+	m.p.t.Helper()
+	storetest.Wait(m.p.t, readyWithin, "consume has started", func() (bool, error) {
+		return len(m.program.stderr.lines("msg=configuration")) > 0, nil
+	})
+}
+
 func (m *member) awaitReady() {
 	m.p.t.Helper()
 	awaitReady(m.p.t, m.program, m.ops)
