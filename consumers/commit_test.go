@@ -189,29 +189,31 @@ func TestConsumerDrainsItsIntents(t *testing.T) {
 			t.Parallel()
 			r := newRig(t, storetest.ClickHouse(t))
 			began := make(chan struct{})
-			var once sync.Once
-			var stop context.CancelFunc
-			started := make(chan struct{})
-			n := 0
+			started := make(chan context.CancelFunc, 1)
 			var mu sync.Mutex
+			n := 0
 			w := &wire{judge: func(c *wired, said []byte) fate {
 				mu.Lock()
 				defer mu.Unlock()
 				if matches(c, said) {
-					if n++; n == 6 {
-						once.Do(func() { <-started; stop(); close(began) })
+					if n++; n == 4 {
+						(<-started)()
+						close(began)
 					}
 				}
 				return deliver
 			}}
-			for i := range 20 {
-				r.consume(r.traffic(uint64(i), 100, 0.1)...)
-			}
 			// Small batches, so that there is always one on its way.
 			c := r.startWired(w, func(c *Config) { c.FetchBytes, c.Linger = 4<<10, time.Millisecond })
-			stop = c.cancel
-			close(started)
-			<-began
+			started <- c.cancel
+			for i, stopping := 0, false; !stopping; i++ {
+				r.consume(r.traffic(uint64(i), 100, 0.1)...)
+				select {
+				case <-began:
+					stopping = true
+				default:
+				}
+			}
 			c.mustStop(t)
 			for _, topic := range r.broker.Topics.Inputs() {
 				for p := range r.parts {

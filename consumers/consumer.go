@@ -105,9 +105,12 @@ type Consumer struct {
 	metrics   *metrics
 	orphans   *orphans
 
-	progressed  chan struct{}
-	fetchErrors *trouble
-	storeErrors *trouble
+	progressed chan struct{}
+	// Apart from each other, so that what works does not hide what fails.
+	fetchErrors    *trouble // Kafka
+	storeErrors    *trouble // INSERTs of batches
+	readErrors     *trouble // what is asked of ClickHouse
+	progressErrors *trouble // INSERTs of progress
 
 	// Seams for tests of faults: how Kafka is dialled (nil: plainly) and the
 	// longest wait between tries of an INSERT (0: see backoff).
@@ -141,11 +144,11 @@ func New(config Config) (*Consumer, error) {
 		client:    &kafka.Client{Addr: addr, Transport: transport, Timeout: 10 * time.Second},
 		source:    &source{transport: transport, addr: addr, maxBytes: int32(config.FetchBytes), maxWait: 500 * time.Millisecond, now: config.Now},
 		db:        db, store: newStore(config.ClickHouse, config.Inserts, config.InsertTimeout),
-		orphans:     &orphans{running: make(map[partitionID]chan struct{}), count: make(map[partitionID]int)},
-		progressed:  make(chan struct{}, 1),
-		fetchErrors: &trouble{log: log, now: config.Now, system: "kafka"},
-		storeErrors: &trouble{log: log, now: config.Now, system: "clickhouse"},
+		orphans:    &orphans{running: make(map[partitionID]chan struct{}), count: make(map[partitionID]int)},
+		progressed: make(chan struct{}, 1),
 	}
+	failing := func(system string) *trouble { return &trouble{log: log, now: config.Now, system: system} }
+	c.fetchErrors, c.storeErrors, c.readErrors, c.progressErrors = failing("kafka"), failing("clickhouse"), failing("clickhouse"), failing("clickhouse")
 	c.metrics = newMetrics(c, config.Registerer)
 	return c, nil
 }

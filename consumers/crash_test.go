@@ -14,7 +14,6 @@ import (
 
 	"github.com/ClickHouse/clickhouse-go/v2"
 
-	"github.com/drawdown/drawdown/internal/storetest"
 	"github.com/drawdown/drawdown/schemas"
 )
 
@@ -34,14 +33,12 @@ type doom struct {
 	Step       string
 }
 
+// withClickHouse is the step of a process that dies when ClickHouse does.
+const withClickHouse = "WithClickHouse"
+
 // steps are the places in the life of a batch where the process is killed with
 // SIGKILL: what it has said by then has been said, the rest never is.
-var steps = []struct {
-	name string
-	// judge decides about one write; written is about an earlier INSERT into
-	// the ledger of batches.
-	judge func(c *wired, said []byte, ledgered bool) fate
-}{
+var steps = []step{
 	{"BeforeTheIntent", func(_ *wired, said []byte, _ bool) fate { return when(isIntent(said), dieBefore) }},
 	{"WhileTheIntentIsCommitted", func(_ *wired, said []byte, _ bool) fate { return when(isIntent(said), dieAfter) }},
 	{"BeforeTheInsert", func(_ *wired, said []byte, _ bool) fate { return when(isQuery(said, "events"), dieBefore) }},
@@ -66,6 +63,14 @@ func when(cond bool, f fate) fate {
 	return deliver
 }
 
+// step is one of them.
+type step struct {
+	name string
+	// judge decides about one write; ledgered says that an INSERT into the
+	// ledger of batches was sent before.
+	judge func(c *wired, said []byte, ledgered bool) fate
+}
+
 // runDoomed is the child: a consumer that ends at a step of its first batch of
 // the consumption topic.
 func runDoomed(text string) int {
@@ -74,7 +79,8 @@ func runDoomed(text string) int {
 		fmt.Println(err)
 		return 1
 	}
-	for _, s := range steps {
+	with := step{withClickHouse, func(c *wired, _ []byte, _ bool) fate { return when(c.table != "", dieWith) }}
+	for _, s := range append(steps, with) {
 		if s.name != d.Step {
 			continue
 		}
@@ -150,7 +156,7 @@ func (r *rig) startCrash(step string) (dead <-chan struct{}, require func()) {
 // each step of a batch; the next one brings it to its end.
 func TestConsumerKilledAtEachStepKeepsTotals(t *testing.T) {
 	t.Parallel()
-	engine := storetest.NewEngine(t, storetest.EngineOptions{AutoRestart: true})
+	engine := ownEngine(t)
 	for _, s := range steps {
 		t.Run(s.name, func(t *testing.T) {
 			db := engine.Database(t) // before the first kill makes the engine abort

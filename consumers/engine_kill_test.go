@@ -51,14 +51,7 @@ func mendAfterKill(t *testing.T, engine *storetest.Engine, table string, consume
 	wait := r.killOnRename(engine, table)
 	var c *consumer
 	if consumerDies {
-		step := "BeforeTheInsertIsAnswered"
-		switch table {
-		case "rejections":
-			step = "BeforeTheRejectionsAreAnswered"
-		case "ingest_batches":
-			step = "BeforeTheLedgerIsAnswered"
-		}
-		r.crash(step)
+		r.crash(withClickHouse)
 	} else {
 		c = r.start()
 	}
@@ -146,7 +139,7 @@ func traced(pid int) bool {
 // again, whenever some more batches are done.
 func TestConsumerKeepsTotalsWhileClickHouseIsKilled(t *testing.T) {
 	t.Parallel()
-	engine := storetest.NewEngine(t, storetest.EngineOptions{AutoRestart: true})
+	engine := ownEngine(t)
 	r := newRig(t, engine.Database(t))
 	r.retryMost = 500 * time.Millisecond
 	c := r.start(func(c *Config) { c.FetchBytes = 64 << 10 })
@@ -177,10 +170,12 @@ func (r *rig) allDone() bool {
 // deduplication window, at each step at which something may stand already.
 func TestConsumerNeedsNoTokenToRecover(t *testing.T) {
 	t.Parallel()
+	engine := ownEngine(t)
 	for _, step := range []string{"BeforeTheInsertIsAnswered", "BetweenRowsAndRejections", "BetweenInsertAndLedger", "BeforeTheLedgerIsAnswered", "BetweenLedgerAndDone"} {
 		t.Run(step, func(t *testing.T) {
+			db := engine.Database(t)
 			t.Parallel()
-			r := newRig(t, storetest.ClickHouse(t))
+			r := newRig(t, db)
 			r.consume(r.traffic(1, 500, 0.1)...)
 			r.consume(r.broken(8)...)
 			r.crash(step)

@@ -132,10 +132,12 @@ func (r *rig) breakLog(topic string, p int, offset int64, breakIt func(batch []b
 // range is built again after a kill.
 func TestConsumerSkipsAbortedTransactionsAndControlRecords(t *testing.T) {
 	t.Parallel()
+	engine := ownEngine(t)
 	for _, killed := range []bool{false, true} {
 		t.Run(fmt.Sprintf("Killed_%v", killed), func(t *testing.T) {
+			db := engine.Database(t)
 			t.Parallel()
-			r := newRig(t, storetest.ClickHouse(t))
+			r := newRig(t, db)
 			r.transactions(40)
 			r.consume(r.onesIn(0, 5, "last")...) // control records alone are not hurried
 			if killed {

@@ -72,10 +72,8 @@ func (c *Consumer) Ready(context.Context) error {
 	if !joined {
 		failed = append(failed, errors.New("not in the consumer group"))
 	}
-	for _, t := range []*trouble{c.fetchErrors, c.storeErrors} {
-		if err := t.active(); err != nil {
-			failed = append(failed, err)
-		}
+	if err := c.trouble(); err != nil {
+		failed = append(failed, err)
 	}
 	for _, p := range c.partitions() {
 		if err := p.health(); err != nil {
@@ -83,6 +81,11 @@ func (c *Consumer) Ready(context.Context) error {
 		}
 	}
 	return errors.Join(failed...)
+}
+
+// trouble returns what fails of Kafka and ClickHouse at present.
+func (c *Consumer) trouble() error {
+	return errors.Join(c.fetchErrors.active(), c.storeErrors.active(), c.readErrors.active(), c.progressErrors.active())
 }
 
 func (p *partition) health() error {
@@ -112,7 +115,7 @@ func (p *partition) park(why *parkError) {
 // and none of them has moved for a minute although Kafka and ClickHouse
 // answer. Parked partitions need an operator, not a restart.
 func (c *Consumer) Live(context.Context) error {
-	if c.fetchErrors.active() != nil || c.storeErrors.active() != nil {
+	if c.trouble() != nil {
 		return nil
 	}
 	waiting, moving := 0, 0

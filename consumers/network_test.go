@@ -25,7 +25,7 @@ func through(p *storetest.Proxy) func(*Config) {
 // engine is the test's own because it aborts where an INSERT breaks off.
 func TestConsumerSurvivesABrokenInsert(t *testing.T) {
 	t.Parallel()
-	engine := storetest.NewEngine(t, storetest.EngineOptions{AutoRestart: true})
+	engine := ownEngine(t)
 	for name, f := range map[string]fate{"AnswerLost": deafen, "CutBefore": cut, "TornInTheMiddle": tear, "LostOnTheWay": swallow} {
 		t.Run(name, func(t *testing.T) {
 			db := engine.Database(t) // before an INSERT of another test makes the engine abort
@@ -66,7 +66,7 @@ func TestConsumerSurvivesABrokenInsert(t *testing.T) {
 // TestConsumerLosesTheAcksOfClickHouse for a while, on every connection.
 func TestConsumerLosesTheAcksOfClickHouse(t *testing.T) {
 	t.Parallel()
-	r := newRig(t, storetest.ClickHouse(t))
+	r := newRig(t, ownEngine(t).Database(t))
 	r.retryMost = 200 * time.Millisecond
 	proxy := storetest.NewProxy(t, r.options.Addr[0])
 	c := r.start(through(proxy), func(c *Config) { c.InsertTimeout = 2 * time.Second })
@@ -85,13 +85,13 @@ func TestConsumerLosesTheAcksOfClickHouse(t *testing.T) {
 // and says that it is not ready.
 func TestConsumerWaitsForClickHouse(t *testing.T) {
 	t.Parallel()
-	r := newRig(t, storetest.ClickHouse(t))
+	r := newRig(t, ownEngine(t).Database(t))
 	proxy := storetest.NewProxy(t, r.options.Addr[0])
 	proxy.Refuse(true)
 	joins, beats := r.requests(kmsg.JoinGroup), r.requests(kmsg.Heartbeat)
 	r.consume(r.traffic(1, 500, 0.1)...)
 	c := r.start(through(proxy))
-	r.wait("the consumer has joined and tries", func() bool { return beats.Load() > 5 && c.storeErrors.active() != nil })
+	r.wait("the consumer has joined and tries", func() bool { return beats.Load() > 5 && c.trouble() != nil })
 	if c.Ready(t.Context()) == nil {
 		t.Error("the consumer says it is ready without ClickHouse")
 	}
@@ -157,7 +157,7 @@ func (r *rig) startThrough(p *storetest.Proxy, change ...func(*Config)) *consume
 // comes back with an INSERT that its successor has made in its place.
 func TestZombieDoesNoHarm(t *testing.T) {
 	t.Parallel()
-	r := newRig(t, storetest.ClickHouse(t))
+	r := newRig(t, ownEngine(t).Database(t))
 	kafkaProxy, storeProxy := storetest.NewProxy(t, r.broker.Addr), storetest.NewProxy(t, r.options.Addr[0])
 	zombie := r.startThrough(kafkaProxy, through(storeProxy), func(c *Config) { c.InsertTimeout = time.Minute })
 	r.consume(r.traffic(1, 500, 0.1)...)
@@ -186,7 +186,7 @@ func TestZombieDoesNoHarm(t *testing.T) {
 // comparing while it does would mend what is about to come.
 func TestSuccessorWaitsForTheInsertOfAZombie(t *testing.T) {
 	t.Parallel()
-	engine := storetest.NewEngine(t, storetest.EngineOptions{AutoRestart: true})
+	engine := ownEngine(t)
 	r := newRig(t, engine.Database(t))
 	var silent, waiting atomic.Bool
 	w := &wire{judge: func(c *wired, _ []byte) fate {
@@ -291,7 +291,7 @@ func chunks[T any](all []T, n int) (parts [][]T) {
 // and again while others take over.
 func TestConsumersAreKilledInAGroup(t *testing.T) {
 	t.Parallel()
-	r := newRig(t, storetest.ClickHouse(t))
+	r := newRig(t, ownEngine(t).Database(t))
 	r.start()
 	for i, step := range []string{"InTheMiddleOfTheInsert", "BetweenInsertAndLedger", "WhileTheIntentIsCommitted", "BetweenLedgerAndDone"} {
 		dead, require := r.startCrash(step)

@@ -285,12 +285,13 @@ func (p *partition) resolve(ctx context.Context) error {
 	for {
 		err := p.filter.resolve(ctx)
 		if err == nil {
+			p.c.readErrors.clear("ids are looked up again")
 			return nil
 		}
 		if ctx.Err() != nil {
 			return errOver
 		}
-		p.c.storeErrors.note("cannot look up ids, trying again", err)
+		p.c.readErrors.note("cannot look up ids, trying again", err)
 		if retry.sleep(ctx) != nil {
 			return errOver
 		}

@@ -28,7 +28,7 @@ func TestConsumerResumesAtTheLedgerWhenTheGroupIsDeleted(t *testing.T) {
 // its intents are gone, and rows stand that no ledger row speaks of.
 func TestConsumerVerifiesRowsPastTheLedgerWhenTheGroupIsDeleted(t *testing.T) {
 	t.Parallel()
-	r := newRig(t, storetest.ClickHouse(t))
+	r := newRig(t, ownEngine(t).Database(t))
 	r.consume(r.traffic(1, 1000, 0.1)...)
 	r.consume(r.broken(8)...) // last, past every row that is counted
 	r.crash("BetweenInsertAndLedger")

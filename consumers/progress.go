@@ -35,7 +35,7 @@ func (c *Consumer) progressLoop(ctx context.Context) {
 		case <-timer.C:
 		}
 		if err := c.writeProgress(ctx, written); err != nil && ctx.Err() == nil {
-			c.storeErrors.note("cannot write progress, trying again", err)
+			c.progressErrors.note("cannot write progress, trying again", err)
 		}
 		timer.Reset(progressEvery)
 	}
@@ -86,6 +86,7 @@ func (c *Consumer) writeProgress(ctx context.Context, written map[partitionID]pr
 	if err := c.store.insert(ctx, "ingest_progress", "drawdown/progress", fmt.Sprintf("progress/%d", now.UnixNano()), in); err != nil {
 		return err
 	}
+	c.progressErrors.clear("progress is written again")
 	for key, at := range news {
 		written[key] = at
 	}

@@ -28,7 +28,7 @@ func (p *partition) recover(ctx context.Context, committed committedOffset) erro
 	if err != nil {
 		return park("intent_unreadable", "%w; another program has committed offsets of group %s", err, p.c.Group)
 	}
-	ledger, err := retryRead(ctx, p, p.readLedger)
+	ledger, err := retryRead(ctx, p, p.c.readErrors, p.readLedger)
 	if err != nil {
 		return err
 	}
@@ -49,7 +49,7 @@ func (p *partition) recover(ctx context.Context, committed committedOffset) erro
 		}
 	}
 	p.pos = plan.start
-	p.filter, err = retryRead(ctx, p, func(ctx context.Context) (filter, error) { return p.newFilter(ctx, plan.start) })
+	p.filter, err = retryRead(ctx, p, p.c.readErrors, func(ctx context.Context) (filter, error) { return p.newFilter(ctx, plan.start) })
 	if err != nil {
 		return err
 	}
@@ -215,6 +215,8 @@ func (p *partition) replay(ctx context.Context, s span, rules string, beyond boo
 		return err
 	}
 	for _, t := range b.tables {
+		// Who inserted may have built other rows, of other times.
+		t.anyTime = beyond || rules != p.c.rules
 		got, err := p.stored(ctx, s, t)
 		if err != nil {
 			return err
@@ -307,7 +309,7 @@ func (p *partition) newFilter(ctx context.Context, next int64) (filter, error) {
 // logRange asks until Kafka answers or the generation is over.
 func (p *partition) logRange(ctx context.Context) (first, end int64, err error) {
 	type bounds struct{ first, end int64 }
-	b, err := retryRead(ctx, p, func(ctx context.Context) (bounds, error) {
+	b, err := retryRead(ctx, p, p.c.fetchErrors, func(ctx context.Context) (bounds, error) {
 		first, end, err := p.c.logRange(ctx, p.topic, p.id)
 		return bounds{first, end}, err
 	})
@@ -315,19 +317,22 @@ func (p *partition) logRange(ctx context.Context) (first, end int64, err error) 
 }
 
 // retryRead repeats a reading of Kafka or ClickHouse until it succeeds, parks
-// or the generation is over.
-func retryRead[T any](ctx context.Context, p *partition, read func(context.Context) (T, error)) (T, error) {
+// or the generation is over. failing is whose trouble a failure is.
+func retryRead[T any](ctx context.Context, p *partition, failing *trouble, read func(context.Context) (T, error)) (T, error) {
 	var retry backoff
 	for {
 		v, err := read(ctx)
 		var parked *parkError
+		if err == nil {
+			failing.clear("reads are answered again")
+		}
 		if err == nil || errors.As(err, &parked) {
 			return v, err
 		}
 		if ctx.Err() != nil {
 			return v, errOver
 		}
-		p.c.storeErrors.note("cannot take over "+p.String()+", trying again", err)
+		failing.note("cannot take over "+p.String()+", trying again", err)
 		if retry.sleep(ctx) != nil {
 			return v, errOver
 		}

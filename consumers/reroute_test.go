@@ -47,10 +47,12 @@ func TestConsumerReroutesAMisroutedRecordOnce(t *testing.T) {
 // the first try are found as duplicates where they belong.
 func TestConsumerReroutesAgainOnReplayAndCountsOnce(t *testing.T) {
 	t.Parallel()
+	engine := ownEngine(t)
 	for _, step := range []string{"BeforeTheInsert", "BetweenInsertAndLedger"} {
 		t.Run(step, func(t *testing.T) {
+			db := engine.Database(t)
 			t.Parallel()
-			r := newRig(t, storetest.ClickHouse(t))
+			r := newRig(t, db)
 			r.consume(r.traffic(1, 200, 0)...)
 			r.consume(r.astray(r.traffic(2, 200, 0)...)...)
 			r.crash(step)

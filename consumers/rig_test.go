@@ -55,6 +55,14 @@ func newRigOn(t testing.TB, broker *storetest.Broker, db *storetest.Database) *r
 	return r
 }
 
+// ownEngine is an engine that starts again when it aborts, as it does where an
+// INSERT breaks off: tests that have that happen must not share it. Subtests
+// take their databases from it before they run beside each other.
+func ownEngine(t testing.TB) *storetest.Engine {
+	t.Helper()
+	return storetest.NewEngine(t, storetest.EngineOptions{AutoRestart: true})
+}
+
 // watchIntents holds every commit of every test to invariant 2: at most 512
 // bytes of metadata that say at most four ranges from the offset on.
 func (r *rig) watchIntents() {

@@ -29,6 +29,7 @@ type rows struct {
 	micro     *int64Column // credits_micro, where the table has it
 	named     []named      // every column under its name, the ones above included
 	fill      func(ev *schemas.Event)
+	anyTime   bool // compared over all times, not only those of the rows
 }
 
 type named struct {
@@ -216,6 +217,7 @@ func (r *rows) append(ev *schemas.Event, o origin) {
 
 // reset empties the rows and keeps their room.
 func (r *rows) reset() {
+	r.anyTime = false
 	for _, n := range r.named {
 		n.col.Reset()
 	}

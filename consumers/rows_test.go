@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/ClickHouse/clickhouse-go/v2"
+	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
 
 	"github.com/drawdown/drawdown/internal/storetest"
 )
@@ -32,5 +33,48 @@ func TestRowHashIsClickHousesCityHash(t *testing.T) {
 		if want := rowHash(koff[i], hash[i]); got != want {
 			t.Fatalf("cityHash64(%d, %d) = %d in ClickHouse, %d here", koff[i], hash[i], got, want)
 		}
+	}
+}
+
+// TestInsertsCarryTheirSettings: the server knows every setting of invariant 1
+// and has it in force while the views run.
+func TestInsertsCarryTheirSettings(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, storetest.ClickHouse(t))
+	columns, want := "", map[string]string{"insert_deduplication_token": ""}
+	for _, s := range insertSettings {
+		if !s.Important {
+			t.Errorf("%s may be ignored by a server that does not know it", s.Key)
+		}
+		want[s.Key] = s.Value
+		columns += fmt.Sprintf(", ('%s', toString(getSetting('%s')))", s.Key, s.Key)
+	}
+	r.exec(`CREATE MATERIALIZED VIEW in_force ENGINE = MergeTree ORDER BY tuple() AS
+		SELECT [('insert_deduplication_token', getSetting('insert_deduplication_token'))` + columns + `] AS settings FROM events`)
+	r.consume(r.onesIn(0, 10, "id")...)
+	r.start()
+	r.requireExact()
+	got := collect(r, `SELECT settings.1, settings.2 FROM (SELECT settings FROM in_force LIMIT 1) ARRAY JOIN settings`, func(rows driver.Rows) (kv [2]string, err error) {
+		err = rows.Scan(&kv[0], &kv[1])
+		return kv, err
+	})
+	for _, kv := range got {
+		value := kv[1]
+		switch value {
+		case "true":
+			value = "1"
+		case "false":
+			value = "0"
+		}
+		if kv[0] == "insert_deduplication_token" {
+			want[kv[0]] = r.broker.Topics.Consumption + "/1/0/0-9/1/events"
+		}
+		if value != want[kv[0]] {
+			t.Errorf("%s is %q in the views, want %q", kv[0], kv[1], want[kv[0]])
+		}
+		delete(want, kv[0])
+	}
+	if len(want) > 0 {
+		t.Errorf("not in force: %v", want)
 	}
 }

@@ -3,19 +3,30 @@ package consumers
 import (
 	"testing"
 	"time"
-
-	"github.com/drawdown/drawdown/internal/storetest"
 )
 
-// These tests say what becomes of a batch that a program with other rules
-// began (invariant 4).
-
-func TestConsumerBuildsAnUnwrittenIntentOfOtherRulesWithItsOwn(t *testing.T) {
+// TestConsumerMeetsAnIntentOfOtherRules: what becomes of a batch that a program
+// with other rules began (invariant 4).
+func TestConsumerMeetsAnIntentOfOtherRules(t *testing.T) {
 	t.Parallel()
-	r := newRig(t, storetest.ClickHouse(t))
+	engine := ownEngine(t)
+	for name, body := range map[string]func(*testing.T, *rig){
+		"UnwrittenIsBuiltWithItsOwn":       builtWithItsOwnRules,
+		"HalfWrittenParksUntilAccepted":    parkedUntilRulesAreAccepted,
+		"HalfWrittenIsFinishedByWhoBegan":  finishedWithTheRulesThatBegan,
+		"OtherLimitsThatChangeWhatCounted": parkedWhereAcceptedRulesCountLess,
+	} {
+		t.Run(name, func(t *testing.T) {
+			db := engine.Database(t)
+			t.Parallel()
+			body(t, newRig(t, db))
+		})
+	}
+}
+
+func builtWithItsOwnRules(t *testing.T, r *rig) {
 	r.consume(r.traffic(1, 500, 0.1)...)
-	old := r.consumed("ws_old", "old", "", "a", 1, time.Now().Add(-36*24*time.Hour))
-	r.consume(old)
+	r.consume(r.consumed("ws_old", "old", "", "a", 1, time.Now().Add(-36*24*time.Hour)))
 	r.crash("BeforeTheInsert")
 	r.limits.Lateness += 2 * 24 * time.Hour // now the old one counts
 	r.start()
@@ -25,9 +36,7 @@ func TestConsumerBuildsAnUnwrittenIntentOfOtherRulesWithItsOwn(t *testing.T) {
 	}
 }
 
-func TestConsumerParksAHalfWrittenIntentOfOtherRules(t *testing.T) {
-	t.Parallel()
-	r := newRig(t, storetest.ClickHouse(t))
+func parkedUntilRulesAreAccepted(t *testing.T, r *rig) {
 	topic := r.broker.Topics.Consumption
 	r.consume(r.onesIn(1, 300, "id")...)
 	r.crash("BetweenInsertAndLedger")
@@ -41,9 +50,7 @@ func TestConsumerParksAHalfWrittenIntentOfOtherRules(t *testing.T) {
 	r.requireExact()
 }
 
-func TestConsumerFinishesWithTheRulesThatBegan(t *testing.T) {
-	t.Parallel()
-	r := newRig(t, storetest.ClickHouse(t))
+func finishedWithTheRulesThatBegan(t *testing.T, r *rig) {
 	topic := r.broker.Topics.Consumption
 	r.consume(r.onesIn(1, 300, "id")...)
 	r.crash("BetweenInsertAndLedger")
@@ -51,6 +58,23 @@ func TestConsumerFinishesWithTheRulesThatBegan(t *testing.T) {
 	r.limits.Lateness += 24 * time.Hour
 	c := r.start()
 	c.requireParked(t, topic, 1, "rules_changed")
+	c.mustStop(t)
+	r.limits = began
+	r.start()
+	r.requireExact()
+}
+
+// parkedWhereAcceptedRulesCountLess: what was counted is never taken back, so
+// rules by which it would not be cannot finish the batch.
+func parkedWhereAcceptedRulesCountLess(t *testing.T, r *rig) {
+	topic := r.broker.Topics.Consumption
+	r.consume(r.onesIn(1, 100, "id")...)
+	r.consume(r.consumed(r.workspaceIn(1), "old", "", "a", 1, time.Now().Add(-34*24*time.Hour)))
+	r.crash("BetweenInsertAndLedger")
+	began := r.limits
+	r.limits.Lateness -= 7 * 24 * time.Hour
+	c := r.start(func(c *Config) { c.AcceptRules = true })
+	c.requireParked(t, topic, 1, "range_mismatch")
 	c.mustStop(t)
 	r.limits = began
 	r.start()

@@ -86,10 +86,12 @@ func TestConsumerKeepsLedgerEntriesOfUnknownGrants(t *testing.T) {
 // two tables of one batch, when the consumer is killed at the steps between.
 func TestConsumerKeepsEveryStateOnce(t *testing.T) {
 	t.Parallel()
+	engine := ownEngine(t)
 	for _, step := range []string{"", "BetweenInsertAndLedger"} {
 		t.Run("Killed"+step, func(t *testing.T) {
+			db := engine.Database(t)
 			t.Parallel()
-			r := newRig(t, storetest.ClickHouse(t))
+			r := newRig(t, db)
 			var all []sent
 			for i := range 200 {
 				at := schemas.MillisOf(time.Now())

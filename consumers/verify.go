@@ -87,7 +87,7 @@ const inRange = ` WHERE epoch = {epoch:UInt32} AND kpart = {kpart:UInt16} AND ko
 
 func (t *rows) rangeParams(s span) clickhouse.Parameters {
 	from, to := int64(minKafkaTime), int64(maxKafkaTime)
-	if t.len() > 0 {
+	if t.len() > 0 && !t.anyTime {
 		from, to = t.timeRange()
 	}
 	return clickhouse.Parameters{
@@ -133,6 +133,7 @@ func (p *partition) read(ctx context.Context, query string, params clickhouse.Pa
 	for refused := 0; ; refused++ {
 		err := p.query(ctx, query, params, scan, options...)
 		if err == nil {
+			p.c.readErrors.clear("reads are answered again")
 			return nil
 		}
 		if ctx.Err() != nil {
@@ -141,7 +142,7 @@ func (p *partition) read(ctx context.Context, query string, params clickhouse.Pa
 		if lastingCode(err) != 0 && refused >= lastingLimit {
 			return park("query_refused", "ClickHouse refuses to be read back for %s: %w", p, err)
 		}
-		p.c.storeErrors.note("cannot read back, trying again", err)
+		p.c.readErrors.note("cannot read back, trying again", err)
 		if retry.sleep(ctx) != nil {
 			return errOver
 		}

@@ -24,6 +24,7 @@ const (
 	tearAndDie      // half of them arrive, then this process is killed
 	dieBefore       // this process is killed before they leave
 	dieAfter        // they arrive; this process is killed when the answer does
+	dieWith         // they arrive; this process is killed when the connection breaks
 )
 
 // wire makes connections whose every write a test judges. A write is a whole
@@ -59,7 +60,8 @@ type wired struct {
 	data   bool   // what is said now is data of that INSERT, not the query
 	mute   atomic.Bool
 	deaf   atomic.Bool
-	doomed atomic.Bool
+	doomed atomic.Bool // dieAfter
+	bound  atomic.Bool // dieWith
 }
 
 var insertInto = regexp.MustCompile(`INSERT INTO "(\w+)"`)
@@ -95,6 +97,8 @@ func (c *wired) Write(said []byte) (int, error) {
 		die()
 	case dieAfter:
 		c.doomed.Store(true)
+	case dieWith:
+		c.bound.Store(true)
 	}
 	return c.Conn.Write(said)
 }
@@ -102,7 +106,7 @@ func (c *wired) Write(said []byte) (int, error) {
 func (c *wired) Read(b []byte) (int, error) {
 	for {
 		n, err := c.Conn.Read(b)
-		if c.doomed.Load() {
+		if c.doomed.Load() || err != nil && c.bound.Load() {
 			die()
 		}
 		if !c.deaf.Load() || err != nil {
