@@ -132,6 +132,10 @@ func freeAddr() (string, error) {
 }
 
 func portFree(addr string) bool {
+	// A child that another goroutine is just starting would hold the listener
+	// until it is another program, and the port would be taken when it is used.
+	syscall.ForkLock.RLock()
+	defer syscall.ForkLock.RUnlock()
 	l, err := net.Listen("tcp", addr)
 	return err == nil && l.Close() == nil
 }
