@@ -38,6 +38,7 @@ type store struct {
 	slots   chan struct{} // bounds the INSERTs under way
 	mu      sync.Mutex
 	idle    []*ch.Client
+	closed  bool
 }
 
 func newStore(o *clickhouse.Options, parallel int, timeout time.Duration) *store {
@@ -101,21 +102,27 @@ func (s *store) insert(ctx context.Context, table, queryID, token string, in pro
 		return fmt.Errorf("cannot insert %d rows into %s under token %s: %w", in[0].Data.Rows(), table, token, err)
 	}
 	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed { // while an orphan still ran
+		_ = client.Close()
+		return nil
+	}
 	s.idle = append(s.idle, client)
-	s.mu.Unlock()
 	return nil
 }
 
+// client returns an idle connection, or a new one. Nobody waits for another's.
 func (s *store) client(ctx context.Context) (*ch.Client, error) {
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	for n := len(s.idle); n > 0; n = len(s.idle) {
 		client := s.idle[n-1]
 		s.idle = s.idle[:n-1]
 		if !client.IsClosed() {
+			s.mu.Unlock()
 			return client, nil
 		}
 	}
+	s.mu.Unlock()
 	return ch.Dial(ctx, s.options)
 }
 
@@ -125,7 +132,7 @@ func (s *store) close() {
 	for _, client := range s.idle {
 		_ = client.Close()
 	}
-	s.idle = nil
+	s.idle, s.closed = nil, true
 }
 
 // transientCodes are the exceptions that time heals: overload, limits on
