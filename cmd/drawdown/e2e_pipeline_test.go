@@ -121,6 +121,18 @@ func (p *pipeline) serve() *api {
 	return a
 }
 
+// ledger is what the batches of consumption add up to. It waits for an engine
+// that is just being started again.
+func (p *pipeline) ledger() (l ledger) {
+	p.t.Helper()
+	storetest.Wait(p.t, readyWithin, "ClickHouse answers", func() (bool, error) {
+		var err error
+		l, err = readLedger(p.t.Context(), p.tables, p.broker.Topics.Consumption)
+		return err == nil, nil
+	})
+	return l
+}
+
 // progress says how far the consumers are.
 func (p *pipeline) progress() string {
 	l, err := readLedger(p.t.Context(), p.tables, p.broker.Topics.Consumption)

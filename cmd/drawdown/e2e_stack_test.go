@@ -300,9 +300,12 @@ func microsOf(decimal string) (int64, error) {
 	return value.Num().Int64(), nil
 }
 
-// span is the query of a range.
+// span is the query of a range, in whole milliseconds.
 func span(from, to time.Time) url.Values {
-	return url.Values{"from": {from.UTC().Format(time.RFC3339Nano)}, "to": {to.UTC().Format(time.RFC3339Nano)}}
+	text := func(at time.Time) []string {
+		return []string{at.UTC().Truncate(time.Millisecond).Format(time.RFC3339Nano)}
+	}
+	return url.Values{"from": text(from), "to": text(to)}
 }
 
 // with adds parameters to a copy of a query.

@@ -96,11 +96,11 @@ func prepareTopics(ctx context.Context, log *slog.Logger, n network, missing int
 	defer transport.CloseIdleConnections()
 	client := &kafka.Client{Addr: kafka.TCP(n.brokers...), Transport: transport, Timeout: 10 * time.Second}
 	partitions := n.partitions
-	err := retry(ctx, log, "prepare the topics in Kafka", func(ctx context.Context) error {
+	err := retry(ctx, log, "prepare the topics in Kafka at "+strings.Join(n.brokers, ","), func(ctx context.Context) error {
 		if n.partitions == 0 {
 			metadata, err := client.Metadata(ctx, &kafka.MetadataRequest{Topics: n.topics.Inputs()})
 			if err != nil {
-				return fmt.Errorf("cannot reach Kafka at %s: %w", strings.Join(n.brokers, ","), err)
+				return fmt.Errorf("cannot ask for the topics: %w", err)
 			}
 			partitions = missing
 			for _, t := range metadata.Topics {
@@ -118,7 +118,7 @@ func prepareTopics(ctx context.Context, log *slog.Logger, n network, missing int
 
 // migrate brings the database up to date, waiting for ClickHouse.
 func migrate(ctx context.Context, log *slog.Logger, n network, cluster string, ttl schemas.EventsTTL) error {
-	return retry(ctx, log, "migrate the database", func(ctx context.Context) error { return migrateOnce(ctx, log, n, cluster, ttl) })
+	return retry(ctx, log, "migrate the database in ClickHouse at "+n.clickhouse.Addr, func(ctx context.Context) error { return migrateOnce(ctx, log, n, cluster, ttl) })
 }
 
 func migrateOnce(ctx context.Context, log *slog.Logger, n network, cluster string, ttl schemas.EventsTTL) (err error) {
