@@ -1,0 +1,219 @@
+package consumers
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"time"
+
+	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
+	"github.com/segmentio/kafka-go"
+
+	"github.com/drawdown/drawdown/internal/storetest"
+)
+
+// sources are raw events and each rollup, grouped by minute, quarter and day.
+var sources = []struct {
+	name, query string
+	minutes     int64
+}{
+	{"events", `SELECT workspace_id, campaign_id, action, toUnixTimestamp(toStartOfMinute(toDateTime(time, 'UTC'))) AS at,
+		sum(toInt128(credits_micro)), sum(toInt128(if(credits_micro < 0, -credits_micro, 0))), toInt64(count()) FROM events GROUP BY ALL`, 1},
+	{"usage_1m", `SELECT workspace_id, campaign_id, action, toUnixTimestamp(bucket) AS at, sum(credits_micro), sum(refunds_micro), sum(events) FROM usage_1m GROUP BY ALL`, 1},
+	{"usage_15m", `SELECT workspace_id, campaign_id, action, toUnixTimestamp(bucket) AS at, sum(credits_micro), sum(refunds_micro), sum(events) FROM usage_15m GROUP BY ALL`, 15},
+	{"usage_1d", `SELECT workspace_id, campaign_id, action, toUnixTimestamp(bucket) AS at, sum(credits_micro), sum(refunds_micro), sum(events) FROM usage_1d GROUP BY ALL`, 1440},
+}
+
+// requireExact waits until everything produced is done and then requires that
+// every table equals the oracle: raw = Kafka, each rollup = raw, every row and
+// every rejection once, the ledger whole and adding up.
+func (r *rig) requireExact() {
+	r.t.Helper()
+	r.waitDone()
+	r.requireEqual(r.oracle())
+}
+
+func (r *rig) requireEqual(want *truth) {
+	r.t.Helper()
+	for _, s := range sources {
+		r.requireUsage(want, s.name, s.query, s.minutes)
+	}
+	for _, table := range []string{"events", "credit_entries", "campaigns", "workspaces"} {
+		places := collect(r, `SELECT epoch, kpart, koff FROM `+table, func(rows driver.Rows) (at place, err error) {
+			err = rows.Scan(&at.epoch, &at.kpart, &at.koff)
+			return at, err
+		})
+		got := make(map[place]bool)
+		for _, at := range places {
+			got[at] = true
+		}
+		if n := len(places); n != len(got) || !maps.Equal(got, want.counted[table]) {
+			r.t.Errorf("%s has %d rows of %d records, want one for each of %d; missing %v, too many %v",
+				table, n, len(got), len(want.counted[table]), without(want.counted[table], got), without(got, want.counted[table]))
+		}
+	}
+	r.requireRejections(want)
+	r.requireLedger(want)
+}
+
+// without returns some keys of a that b lacks.
+func without[K comparable, V, W any](a map[K]V, b map[K]W) (keys []K) {
+	for k := range a {
+		if _, ok := b[k]; !ok && len(keys) < 5 {
+			keys = append(keys, k)
+		}
+	}
+	return keys
+}
+
+func (r *rig) requireUsage(want *truth, name, query string, minutes int64) {
+	r.t.Helper()
+	expected := make(map[usageKey]*usage)
+	for k, u := range want.usage {
+		k.minute = floor(k.minute, minutes)
+		if expected[k] == nil {
+			expected[k] = &usage{}
+		}
+		expected[k].micro.Add(&expected[k].micro, &u.micro)
+		expected[k].refunds.Add(&expected[k].refunds, &u.refunds)
+		expected[k].events += u.events
+	}
+	type row struct {
+		usageKey
+		at uint32
+		usage
+	}
+	rows := collect(r, query, func(rows driver.Rows) (u row, err error) {
+		err = rows.Scan(&u.workspace, &u.campaign, &u.action, &u.at, &u.micro, &u.refunds, &u.events)
+		return u, err
+	})
+	got := make(map[usageKey]*usage)
+	for _, u := range rows {
+		u.minute = int64(u.at) / 60
+		if u.events != 0 || u.micro.Sign() != 0 || u.refunds.Sign() != 0 {
+			got[u.usageKey] = &u.usage
+		}
+	}
+	wrong := 0
+	for k, u := range got {
+		if e := expected[k]; e == nil || e.events != u.events || e.micro.Cmp(&u.micro) != 0 || e.refunds.Cmp(&u.refunds) != 0 {
+			if wrong++; wrong <= 5 {
+				r.t.Errorf("%s: %+v has %d events, %s micro-credits, %s refunded; want %+v", name, k, u.events, &u.micro, &u.refunds, e)
+			}
+		}
+	}
+	if wrong > 0 || len(got) != len(expected) {
+		r.t.Errorf("%s has %d keys, want %d; %d are wrong, missing %+v", name, len(got), len(expected), wrong, without(expected, got))
+	}
+}
+
+func floor(v, by int64) int64 { return v / by * by }
+
+func (r *rig) requireRejections(want *truth) {
+	r.t.Helper()
+	type row struct {
+		topic, code string
+		at          place
+	}
+	rows := collect(r, `SELECT topic, epoch, kpart, koff, code FROM rejections`, func(rows driver.Rows) (x row, err error) {
+		err = rows.Scan(&x.topic, &x.at.epoch, &x.at.kpart, &x.at.koff, &x.code)
+		return x, err
+	})
+	got := make(map[string]map[place]string)
+	for _, x := range rows {
+		if got[x.topic] == nil {
+			got[x.topic] = make(map[place]string)
+		}
+		got[x.topic][x.at] = x.code
+	}
+	total := 0
+	for topic, expected := range want.rejected {
+		total += len(expected)
+		if !maps.Equal(got[topic], expected) {
+			r.t.Errorf("rejections of %s are %v, want %v", topic, got[topic], expected)
+		}
+	}
+	if len(rows) != total {
+		r.t.Errorf("rejections has %d rows, want %d", len(rows), total)
+	}
+}
+
+// ledgered is a row of the ledger.
+type ledgered struct {
+	first, last, records, skipped uint64
+	sums
+}
+
+// requireLedger requires contiguous ranges from 0 to the end of each log whose
+// counts add up, and add up to what the oracle says.
+func (r *rig) requireLedger(want *truth) {
+	r.t.Helper()
+	for _, topic := range r.broker.Topics.Inputs() {
+		for p := range r.parts {
+			id := partitionID{topic, p}
+			rows := collect(r, `SELECT first, last, records, skipped, inserted, duplicates, rejected, rerouted
+				FROM ingest_batches WHERE topic = ? AND kpart = ? AND epoch = ? ORDER BY first, last`, func(rows driver.Rows) (l ledgered, err error) {
+				err = rows.Scan(&l.first, &l.last, &l.records, &l.skipped, &l.Inserted, &l.Duplicates, &l.Rejected, &l.Rerouted)
+				return l, err
+			}, topic, p, r.epoch)
+			next, got := uint64(0), sums{}
+			for _, l := range rows {
+				if l.first != next || l.records != l.last-l.first+1 || l.Inserted+l.Duplicates+l.Rejected+l.Rerouted+l.skipped != l.records {
+					r.t.Errorf("ledger of %s/%d has %+v; want it to start at %d and to add up", topic, p, l, next)
+				}
+				next = l.last + 1
+				got = sums{got.Inserted + l.Inserted, got.Duplicates + l.Duplicates, got.Rejected + l.Rejected, got.Rerouted + l.Rerouted}
+			}
+			if _, end := r.logRange(topic, p); next != uint64(end) {
+				r.t.Errorf("ledger of %s/%d ends before %d, the log at %d", topic, p, next, end)
+			}
+			expected := sums{}
+			if e := want.ledger[id]; e != nil {
+				expected = *e
+			}
+			if got != expected {
+				r.t.Errorf("ledger of %s/%d adds up to %+v, want %+v", topic, p, got, expected)
+			}
+		}
+	}
+}
+
+func (r *rig) logRange(topic string, p int) (first, end int64) {
+	r.t.Helper()
+	res, err := r.client.ListOffsets(context.Background(), &kafka.ListOffsetsRequest{Topics: map[string][]kafka.OffsetRequest{
+		topic: {kafka.FirstOffsetOf(p), kafka.LastOffsetOf(p)},
+	}})
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return res.Topics[topic][0].FirstOffset, res.Topics[topic][0].LastOffset
+}
+
+// waitDone waits until the ledger reaches the end of every log.
+func (r *rig) waitDone() {
+	r.t.Helper()
+	for _, topic := range r.broker.Topics.Inputs() {
+		for p := range r.parts {
+			r.waitDoneOf(topic, p)
+		}
+	}
+}
+
+func (r *rig) waitDoneOf(topic string, p int) {
+	r.t.Helper()
+	storetest.Wait(r.t, 120*time.Second, fmt.Sprintf("the ledger reaches the end of %s/%d", topic, p), func() (bool, error) {
+		_, end := r.logRange(topic, p)
+		return r.done(topic, p) >= end, nil
+	})
+}
+
+// done is the offset after the last range in the ledger, 0 while the engine is
+// away.
+func (r *rig) done(topic string, p int) int64 {
+	next, err := collectOnce(r, `SELECT toInt64(if(count() = 0, 0, max(last) + 1)) FROM ingest_batches WHERE topic = ? AND kpart = ? AND epoch = ?`,
+		scalar[int64], topic, p, r.epoch)
+	if err != nil || len(next) == 0 {
+		return 0
+	}
+	return next[0]
+}
