@@ -143,7 +143,7 @@ func churn(t testing.TB, members []*member, load *program, most time.Duration) (
 	return events
 }
 
-func TestConsumersThatComeAndGoCountWhatWasSimulated(t *testing.T) {
+func TestConsumersThatComeAndGoCountEveryEventOnce(t *testing.T) {
 	t.Parallel()
 	events, rate := 2_000_000, 50_000
 	if testing.Short() {

@@ -51,14 +51,14 @@ func (g *goodRecords) record() sent {
 	id := fmt.Sprintf("good-%d", g.next)
 	at := g.bad.now.Add(-time.Duration(g.next) * time.Second).Format(time.RFC3339Nano)
 	place := sent{key: workspace, partition: schemas.Partition([]byte(workspace), g.bad.partitions), claim: "a good record"}
-	switch {
-	case g.next%10 == 0:
+	switch g.next % 10 {
+	case 0:
 		place.topic = homeOf(granted)
 		place.value = fmt.Appendf(nil, `{"specversion":"1.0","id":%q,"type":"credits.granted","time":%q,"data":{"workspace_id":%q,"grant_id":%q,"credits":"5000.25","class":"paid","effective_at":%q}}`,
 			id, at, workspace, id, at)
 		g.of(workspace).granted += 5_000_250_000
 		return place
-	case g.next%10 == 5:
+	case 5:
 		place.topic = homeOf(updated)
 		place.value = fmt.Appendf(nil, `{"specversion":"1.0","id":%q,"type":"campaign.updated","time":%q,"data":{"workspace_id":%q,"campaign_id":"cmp_good","name":"Good","status":"PAUSED","quota":null}}`,
 			id, at, workspace)

@@ -22,7 +22,7 @@ func killsToDo() int {
 	return *kills
 }
 
-func TestEveryFigureOfTheImportedRetailSetIsThatOfTheFile(t *testing.T) {
+func TestEveryFigureOfTheRetailSetIsThatOfItsFile(t *testing.T) {
 	data, mapping := retailFiles(t)
 	t.Parallel()
 	s := startStack(t)
@@ -128,7 +128,7 @@ func pause(limit time.Duration) time.Duration {
 	return chosen
 }
 
-func TestKillsOfEverythingDuringTheImportMoveNoFigure(t *testing.T) {
+func TestKillsOfEverythingMoveNoFigure(t *testing.T) {
 	data, _ := retailFiles(t)
 	t.Parallel()
 	s := startStack(t)
