@@ -22,7 +22,7 @@ type batch struct {
 	skipped    uint64
 	bytes      int // of the values read, as a measure of memory
 	startedAt  time.Time
-	oldest     int64 // timestamp of the first record, milliseconds
+	since      time.Time // everything that arrived before is counted once what is before the batch is
 
 	lastKoff int64
 	lastTime int64
@@ -91,11 +91,11 @@ func (b *batch) rowsFor(t schemas.EventType) *rows {
 // note remembers the record as the last of the range so far. Its CRC is taken
 // by seal, while its bytes still stand.
 func (b *batch) note(rec *record) {
-	if b.lastKoff < 0 {
-		b.oldest = rec.timestamp
-	}
 	b.lastKoff, b.lastTime = rec.offset, rec.timestamp
-	b.bytes += len(rec.value)
+	b.bytes += len(rec.key) + len(rec.value)
+	for _, h := range rec.headers {
+		b.bytes += len(h.Key) + len(h.Value)
+	}
 }
 
 // token names a batch's block in one table for deduplication (invariant 1).

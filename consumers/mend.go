@@ -96,7 +96,9 @@ func (p *partition) differences(ctx context.Context, b *batch, l level) ([]diffe
 		GROUP BY workspace_id, bucket, campaign_id, action HAVING dc != 0 OR dr != 0 OR dn != 0
 		ORDER BY workspace_id, bucket, campaign_id, action`
 	params := clickhouse.Parameters{"from": fmt.Sprint(from), "to": fmt.Sprint(to)}
+	// By key, because the rows of a broken attempt are seen again.
 	var out []difference
+	at := make(map[difference]int)
 	err = p.read(ctx, query, params, func(rows driver.Rows) error {
 		var d difference
 		var bucket time.Time
@@ -112,6 +114,12 @@ func (p *partition) differences(ctx context.Context, b *batch, l level) ([]diffe
 		if d.refunds, err = schemas.TotalFromBig(&refunds); err != nil {
 			return err
 		}
+		key := difference{workspace: d.workspace, campaign: d.campaign, action: d.action, bucket: d.bucket}
+		if i, again := at[key]; again {
+			out[i] = d
+			return nil
+		}
+		at[key] = len(out)
 		out = append(out, d)
 		return nil
 	}, clickhouse.WithExternalTable(touched))

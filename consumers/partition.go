@@ -40,7 +40,7 @@ type partition struct {
 	intended  chan struct{}      // wakes the inserter: an intent stands
 	caughtUp  time.Time          // when the fetch that last found the end was sent
 	lag       int64              // records between next and the end of the log, at the last answer
-	oldest    int64              // timestamp of the first record of build, 0: none
+	waiting   time.Time          // since of build, zero: it has no record
 	movedAt   time.Time          // when next last moved
 	mark      time.Time          // the watermark said last
 	said      kafka.OffsetCommit // what was committed last
@@ -226,7 +226,7 @@ func (p *partition) take(ctx context.Context, f *fetched, live bool) error {
 			p.staged.add(rec)
 			return nil
 		}
-		p.seal(rec)
+		p.seal(rec, f)
 		if live {
 			return p.freezeIfFull(ctx, rec.offset)
 		}
@@ -238,7 +238,7 @@ func (p *partition) take(ctx context.Context, f *fetched, live bool) error {
 	if err != nil {
 		return err
 	}
-	if err := p.takeStaged(ctx, live); err != nil {
+	if err := p.takeStaged(ctx, f, live); err != nil {
 		return err
 	}
 	p.filter.settle()
@@ -247,15 +247,15 @@ func (p *partition) take(ctx context.Context, f *fetched, live bool) error {
 		p.build.last = p.pos - 1
 	}
 	p.mu.Lock()
-	p.oldest = 0
+	p.waiting = time.Time{}
 	if p.build.lastKoff >= 0 {
-		p.oldest = p.build.oldest
+		p.waiting = p.build.since
 	}
 	p.mu.Unlock()
 	return nil
 }
 
-func (p *partition) takeStaged(ctx context.Context, live bool) error {
+func (p *partition) takeStaged(ctx context.Context, f *fetched, live bool) error {
 	for i := 0; i < p.staged.len(); {
 		rec := p.staged.at(i)
 		if !p.count(rec) {
@@ -268,7 +268,7 @@ func (p *partition) takeStaged(ctx context.Context, live bool) error {
 			}
 			continue
 		}
-		p.seal(rec)
+		p.seal(rec, f)
 		if live {
 			if err := p.freezeIfFull(ctx, rec.offset); err != nil {
 				return err
@@ -319,13 +319,28 @@ func (p *partition) emptyTables() []*rows {
 
 // seal records rec as the last of the range. Its fingerprint is taken where
 // the range can end, while its bytes still stand.
-func (p *partition) seal(rec *record) {
+func (p *partition) seal(rec *record, f *fetched) {
+	if p.build.lastKoff < 0 {
+		p.build.since = p.arrivedAfter(rec, f)
+	}
 	p.build.note(rec)
 	p.build.last = rec.offset
 	p.pos = rec.offset + 1
 	if rec.final || p.full() {
 		p.build.lastCRC = recordCRC(rec)
 	}
+}
+
+// arrivedAfter returns an instant before which nothing arrived behind rec: its
+// own timestamp where that is believable, which one after the asking of the
+// fetch that brought it is not; else when the end of the log was last seen
+// before it.
+func (p *partition) arrivedAfter(rec *record, f *fetched) time.Time {
+	at := time.UnixMilli(rec.timestamp)
+	if at.After(f.sentAt) || at.Before(p.caughtUp) {
+		return p.caughtUp
+	}
+	return at
 }
 
 // full says that the batch has reached its bound.
@@ -390,7 +405,7 @@ func (p *partition) freeze(last int64) {
 	p.build.close(last)
 	p.mu.Lock()
 	p.pending = append(p.pending, p.build)
-	p.oldest = 0
+	p.waiting = time.Time{}
 	p.mu.Unlock()
 	p.build = nil
 	p.gen.kick()
@@ -464,31 +479,31 @@ func (p *partition) observe(f *fetched) {
 	if p.pos >= f.highWatermark {
 		p.caughtUp = f.sentAt
 	}
-	p.lag = f.highWatermark - p.next
+	lag := f.highWatermark - p.next
+	if p.lag <= 0 && lag > 0 {
+		p.movedAt = p.c.now() // it stood still for want of records
+	}
+	p.lag = lag
 	p.filter.acknowledge(p.next)
 }
 
 // watermark returns the arrival instant before which everything is counted:
-// the fetch that found the end if nothing waits, else the oldest record that
-// waits. It never goes back, because what was true stays true.
+// the fetch that found the end if nothing waits, else what is known of the
+// oldest record that waits. It never goes back, because what was true stays true.
 func (p *partition) watermark() time.Time {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if !p.recovered {
 		return p.mark
 	}
-	oldest := p.oldest
+	at := p.caughtUp
+	if !p.waiting.IsZero() {
+		at = p.waiting
+	}
 	for i := len(p.pending) - 1; i >= 0; i-- {
 		if p.pending[i].lastKoff >= 0 {
-			oldest = p.pending[i].oldest
+			at = p.pending[i].since
 		}
-	}
-	at := p.caughtUp
-	if oldest != 0 {
-		at = time.UnixMilli(oldest)
-	}
-	if now := p.c.now(); at.After(now) {
-		at = now
 	}
 	if at.After(p.mark) {
 		p.mark = at

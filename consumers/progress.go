@@ -13,6 +13,8 @@ import (
 const (
 	progressSoon  = 50 * time.Millisecond
 	progressEvery = time.Second
+	// progressWithin bounds one writing.
+	progressWithin = 5 * time.Second
 )
 
 // progressLoop writes how far each partition is. A lost row is followed by a
@@ -83,7 +85,11 @@ func (c *Consumer) writeProgress(ctx context.Context, written map[partitionID]pr
 		{Name: "topic", Data: &topic}, {Name: "epoch", Data: &epoch}, {Name: "kpart", Data: &kpart},
 		{Name: "next_offset", Data: &next}, {Name: "watermark", Data: &watermark}, {Name: "at", Data: &said},
 	}
-	if err := c.store.insert(ctx, "ingest_progress", "drawdown/progress", fmt.Sprintf("progress/%d", now.UnixNano()), in); err != nil {
+	// Apart from the INSERTs of batches: it may be cancelled, waits for no slot
+	// of theirs, and a server that hangs holds up neither a stop nor a watermark.
+	ctx, cancel := context.WithTimeout(ctx, progressWithin)
+	defer cancel()
+	if err := c.store.send(ctx, "ingest_progress", "drawdown/progress", fmt.Sprintf("progress/%d", now.UnixNano()), in); err != nil {
 		return err
 	}
 	c.progressErrors.clear("progress is written again")

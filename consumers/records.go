@@ -60,6 +60,10 @@ type recordReader struct {
 	until   int64          // last offset wanted; noEnd: all
 }
 
+// scratchBytes is how much room for inflated records is kept from one answer
+// to the next: several of the largest batches that ordinary producers send.
+const scratchBytes = 16 << 20
+
 // noEnd as recordReader.until stands for the end of the log.
 const noEnd = math.MaxInt64
 
@@ -70,6 +74,9 @@ const noEnd = math.MaxInt64
 // intends; the first one is always whole. Errors are errCorrupt or emit's own.
 func (r *recordReader) each(f *fetched, from int64, emit func(*record) error) (int64, error) {
 	next := from
+	if cap(r.scratch) > scratchBytes {
+		r.scratch = nil // one bomb must not hold its size for ever
+	}
 	r.aborted = make(map[int64]bool)
 	pending := slices.Clone(f.aborted)
 	slices.SortFunc(pending, func(a, b abortedTransaction) int { return int(a.FirstOffset - b.FirstOffset) })

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/ClickHouse/clickhouse-go/v2"
 	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
@@ -264,6 +265,7 @@ func (p *partition) rebuild(ctx context.Context, s span) (*batch, error) {
 // range's end, to take together with the offset it starts from.
 func (p *partition) readRange(ctx context.Context, s span, take func(f *fetched, from int64) error) error {
 	var retry backoff
+	var emptySince time.Time
 	p.reader.until = s.last
 	defer func() { p.reader.until = noEnd }()
 	for offset := s.first; offset <= s.last; {
@@ -284,6 +286,16 @@ func (p *partition) readRange(ctx context.Context, s span, take func(f *fetched,
 		}
 		after := endOfLastBatch(f.raw, offset)
 		if after == offset {
+			// A new leader may know less of the end for a moment.
+			if emptySince.IsZero() {
+				emptySince = p.c.now()
+			}
+			if p.c.now().Sub(emptySince) < p.c.SessionTimeout {
+				if retry.sleep(ctx) != nil {
+					return errOver
+				}
+				continue
+			}
 			return park("topic_changed", "Kafka's log of %s ends at offset %d, but offsets up to %d were read before: the topic was truncated or made anew", p, offset, s.last)
 		}
 		if err := take(f, offset); err != nil {
@@ -293,7 +305,7 @@ func (p *partition) readRange(ctx context.Context, s span, take func(f *fetched,
 			return err
 		}
 		f.release()
-		offset = after
+		offset, emptySince = after, time.Time{}
 	}
 	return nil
 }

@@ -79,14 +79,28 @@ func (f dialFunc) DialContext(ctx context.Context, _, addr string) (net.Conn, er
 // slot, because an INSERT under way must not be cancelled (invariant 7).
 // queryID names the batch in system.processes.
 func (s *store) insert(ctx context.Context, table, queryID, token string, in proto.Input) error {
+	return s.insertWhile(ctx, func() bool { return true }, table, queryID, token, in)
+}
+
+// insertWhile is insert for a sender that may lose the right to send while it
+// waits for a slot: it returns errOver then.
+func (s *store) insertWhile(ctx context.Context, allowed func() bool, table, queryID, token string, in proto.Input) error {
 	select {
 	case s.slots <- struct{}{}:
 	case <-ctx.Done():
 		return ctx.Err()
 	}
 	defer func() { <-s.slots }()
+	if !allowed() {
+		return errOver
+	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.timeout)
 	defer cancel()
+	return s.send(ctx, table, queryID, token, in)
+}
+
+// send runs one INSERT on a connection of its own; ctx cancels it.
+func (s *store) send(ctx context.Context, table, queryID, token string, in proto.Input) error {
 	client, err := s.client(ctx)
 	if err != nil {
 		return fmt.Errorf("cannot connect to ClickHouse at %s: %w", s.options.Address, err)
@@ -139,10 +153,10 @@ func (s *store) close() {
 // memory, parts and disk, a table read-only for the moment, a server that
 // starts or stops. Anything else is taken for lasting.
 var transientCodes = map[int]bool{
-	3: true, 159: true, 160: true, 202: true, 203: true, 209: true, 210: true,
+	3: true, 74: true, 75: true, 76: true, 88: true, 159: true, 160: true, 202: true, 203: true, 209: true, 210: true,
 	236: true, 241: true, 242: true, 243: true, 252: true, 253: true, 285: true,
 	286: true, 289: true, 319: true, 394: true, 439: true, 473: true, 517: true,
-	529: true, 999: true, 1000: true,
+	529: true, 999: true, 1000: true, 1001: true,
 }
 
 // lastingCode returns the code of an exception that repeating will not heal,

@@ -100,7 +100,7 @@ func (p *partition) insertOnce(ctx context.Context, table, token string, in prot
 	release := p.c.orphans.hold(p.topic, p.id)
 	go func() {
 		defer release()
-		result <- p.c.store.insert(ctx, table, p.queryID(), token, in)
+		result <- p.c.store.insertWhile(ctx, p.gen.leased, table, p.queryID(), token, in)
 	}()
 	select {
 	case err := <-result:
