@@ -62,7 +62,7 @@ type CampaignsInput struct {
 	Sort   string `query:"sort" enum:"used,projected,quota,name" default:"used"`
 	Order  string `query:"order" enum:"asc,desc" doc:"Default: asc by name, else desc; unknown values come last either way"`
 	Limit  int    `query:"limit" minimum:"1" maximum:"1000" default:"100"`
-	Cursor string `query:"cursor" maxLength:"2048" doc:"next_cursor of the page before, with the same parameters"`
+	Cursor string `query:"cursor" maxLength:"16384" doc:"next_cursor of the page before, with the same parameters"`
 	Conditional
 
 	cursor *cursor

@@ -73,6 +73,7 @@ func run(args []string, stdout, stderr io.Writer, environ []string) int {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	context.AfterFunc(ctx, stop) // a second signal ends the program at once
 	e := &env{Log: newLog(stderr, c.LogLevel, c.LogFormat), Stdout: stdout, Stderr: stderr, Now: time.Now}
 	e.Settings = settings(parsed)
 	parsed.BindTo(ctx, (*context.Context)(nil))

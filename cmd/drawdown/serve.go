@@ -2,20 +2,21 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"strings"
 
+	"github.com/ClickHouse/clickhouse-go/v2"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/drawdown/drawdown/queryapi"
-	"github.com/drawdown/drawdown/schemas"
 )
 
 // serveCmd is the API as a process of its own.
 type serveCmd struct {
 	dataFlags
-	Partitions int `name:"partitions" env:"DRAWDOWN_PARTITIONS" default:"0" help:"Partitions of each topic; 0 means 4 where 'drawdown up' has its data, else 12."`
+	Partitions int `name:"partitions" env:"DRAWDOWN_PARTITIONS" default:"0" help:"Partitions of each topic; 0 takes what the consumers have recorded."`
 	topicFlags
 	clickhouseFlags
 	countingFlags
@@ -35,12 +36,6 @@ func (c *serveCmd) Run(ctx context.Context, e *env) error {
 		return err
 	}
 	n := network{topics: c.topics(), partitions: c.Partitions, clickhouse: access, database: c.Database}
-	if n.partitions == 0 {
-		n.partitions = schemas.DefaultPartitions
-		if c.Addr == "" {
-			n.partitions = schemas.EmbeddedPartitions
-		}
-	}
 	e.Log.Info("configuration", e.Settings...)
 	api, err := listen(ctx, c.APIListen, "--api-listen")
 	if err != nil {
@@ -52,17 +47,54 @@ func (c *serveCmd) Run(ctx context.Context, e *env) error {
 		return err
 	}
 	registry := newRegistry()
-	server, closeConn, err := newServer(n, c.countingFlags, token, e, registry)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = closeConn() }()
-	ops := queryapi.NewOps(registry, e.Log, server.Check())
-	_, _ = fmt.Fprintf(e.Stdout, "Drawdown serves http://%s\n", api.Addr())
+	var started phase
+	ops := queryapi.NewOps(registry, e.Log, started.check())
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return ops.Run(ctx, opsListener) })
-	group.Go(func() error { return server.Run(ctx, api) })
+	group.Go(func() error {
+		defer func() { _ = api.Close() }()
+		if n.partitions, err = recordedPartitions(ctx, e, n, c.Epoch); err != nil {
+			return ignoreCanceled(err)
+		}
+		server, closeConn, err := newServer(n, c.countingFlags, token, e, registry)
+		if err != nil {
+			return err
+		}
+		defer func() { _ = closeConn() }()
+		started.done(server.Check())
+		_, _ = fmt.Fprintf(e.Stdout, "Drawdown serves http://%s\n", api.Addr())
+		return server.Run(ctx, api)
+	})
 	return group.Wait()
+}
+
+// recordedPartitions returns the partition count by which workspaces are
+// placed: what the consumers have recorded, which the configured one must not
+// contradict, because a workspace's freshness would be another one's. It waits
+// for ClickHouse and for a first consumer.
+func recordedPartitions(ctx context.Context, e *env, n network, epoch uint32) (int, error) {
+	conn, err := clickhouse.Open(n.options())
+	if err != nil {
+		return 0, fmt.Errorf("cannot configure the connection to ClickHouse: %w", err)
+	}
+	defer func() { _ = conn.Close() }()
+	partitions := n.partitions
+	err = retry(ctx, e.Log, "read from ClickHouse at "+n.clickhouse.Addr+" how many partitions there are", func(ctx context.Context) error {
+		var rows, last uint64
+		if err := conn.QueryRow(ctx, "SELECT count(), toUInt64(max(kpart)) FROM ingest_progress WHERE epoch = ?", epoch).Scan(&rows, &last); err != nil {
+			return fmt.Errorf("cannot read the progress of the consumers: %w", err)
+		}
+		switch found := int(last) + 1; {
+		case rows == 0 && partitions == 0:
+			return errors.New("no consumer has recorded any progress yet; start one, or set --partitions")
+		case rows > 0 && partitions == 0:
+			partitions = found
+		case rows > 0 && partitions < found:
+			return usageError{fmt.Errorf("--partitions is %d, but consumers have recorded %d: set what the topics have", partitions, found)}
+		}
+		return nil
+	})
+	return partitions, err
 }
 
 func (c *serveCmd) token() (string, error) {
