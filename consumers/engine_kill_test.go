@@ -112,7 +112,9 @@ func (r *rig) killOnRename(engine *storetest.Engine, table string) (wait func())
 	})
 	r.t.Cleanup(func() {
 		_ = strace.Process.Kill() // gone already if it did its work
-		<-ended
+		if err := <-ended; err != nil {
+			r.t.Logf("strace: %v", err)
+		}
 	})
 	return func() {
 		r.t.Helper()

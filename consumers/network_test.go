@@ -34,7 +34,7 @@ func TestConsumerSurvivesABrokenInsert(t *testing.T) {
 			r.retryMost = 200 * time.Millisecond
 			var mu sync.Mutex
 			broken := make(map[string]int)
-			w := &wire{judge: func(c *wired, said []byte) fate {
+			w := &wire{judge: func(c *wired, _ []byte) fate {
 				mu.Lock()
 				defer mu.Unlock()
 				if !c.data || c.table == "ingest_progress" || broken[c.table] == 2 {
@@ -219,7 +219,7 @@ func TestConsumerSendsNothingWithoutALease(t *testing.T) {
 	r := newRig(t, storetest.ClickHouse(t))
 	var silent, refused atomic.Bool
 	var sentLate atomic.Int64
-	w := &wire{judge: func(c *wired, said []byte) fate {
+	w := &wire{judge: func(c *wired, _ []byte) fate {
 		switch {
 		case c.kafka:
 			return when(silent.Load(), swallow)
