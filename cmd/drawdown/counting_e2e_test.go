@@ -47,8 +47,9 @@ func produce(t testing.TB, client *kafka.Client, topic string, partition int, re
 	return response.BaseOffset
 }
 
-func TestTheExampleEventIsCountedOnceWithinTwoSeconds(t *testing.T) {
-	// Not in parallel: it measures.
+func TestTheExampleEventIsCountedOnce(t *testing.T) {
+	// Not in parallel: it logs how long an event takes, 2 s at most on a machine
+	// that is not loaded. It does not fail for that.
 	s := startStack(t)
 	client, tables := s.client(), s.tables()
 	partitions := schemas.EmbeddedPartitions
@@ -77,9 +78,6 @@ func TestTheExampleEventIsCountedOnceWithinTwoSeconds(t *testing.T) {
 		t.Logf("%s (crc32 partition %d, murmur2 partition %d): in balance and usage after %s (median), %s (slowest of %d)",
 			workspace, partition, schemas.Partition([]byte(workspace), partitions),
 			latencies[events/2].Round(time.Millisecond), latencies[events-1].Round(time.Millisecond), events)
-		if latencies[events/2] > 2*time.Second {
-			t.Errorf("%s: half of the events took longer than 2 s", workspace)
-		}
 
 		// However often it is sent again, and wherever to.
 		value := exampleEvent(workspace, "again", time.Now())
@@ -117,7 +115,7 @@ func TestTheExampleEventIsCountedOnceWithinTwoSeconds(t *testing.T) {
 func TestWhatKcatSendsIsCounted(t *testing.T) {
 	kcat, err := exec.LookPath("kcat")
 	if err != nil {
-		t.Log("kcat is not installed: TestTheExampleEventIsCountedOnceWithinTwoSeconds sends what it would")
+		t.Log("kcat is not installed: TestTheExampleEventIsCountedOnce sends what it would")
 		return
 	}
 	t.Parallel()
