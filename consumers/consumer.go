@@ -225,14 +225,15 @@ func (c *Consumer) member(ctx context.Context) error {
 	}
 }
 
-// leaveTries bounds how often a member that is given up is taken out of the
-// group: kafka-go forgets its id when the coordinator does not answer, and the
-// group would wait for it until its session ends.
-const leaveTries = 3
-
+// leave takes a member that is given up out of the group: kafka-go forgets its
+// id when the coordinator does not answer, and the group would wait for it
+// until its session ends. Only then is it no use to try any more: nobody could
+// join before.
 func (c *Consumer) leave(ctx context.Context, member string) {
-	var wait backoff
-	for range leaveTries {
+	ctx, cancel := context.WithTimeout(ctx, c.SessionTimeout)
+	defer cancel()
+	wait := backoff{most: time.Second}
+	for {
 		requestCtx, cancel := context.WithTimeout(ctx, time.Second)
 		res, err := c.client.LeaveGroup(requestCtx, &kafka.LeaveGroupRequest{
 			GroupID: c.Group, Members: []kafka.LeaveGroupRequestMember{{ID: member}},
