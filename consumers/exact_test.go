@@ -189,12 +189,15 @@ func (r *rig) logRange(topic string, p int) (first, end int64) {
 	return res.Topics[topic][0].FirstOffset, res.Topics[topic][0].LastOffset
 }
 
-// waitDone waits until the ledger reaches the end of every log.
+// waitDone waits until the ledger reaches the end of every log. A second look
+// finds what was rerouted into a partition after the first one at it.
 func (r *rig) waitDone() {
 	r.t.Helper()
-	for _, topic := range r.broker.Topics.Inputs() {
-		for p := range r.parts {
-			r.waitDoneOf(topic, p)
+	for range 2 {
+		for _, topic := range r.broker.Topics.Inputs() {
+			for p := range r.parts {
+				r.waitDoneOf(topic, p)
+			}
 		}
 	}
 }
