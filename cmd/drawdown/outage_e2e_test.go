@@ -52,7 +52,7 @@ func outages(t *testing.T, choose func(kafka, clickhouse *storetest.Proxy) *stor
 	p := newPipeline(t, broker, partitions)
 	clickhouseProxy := storetest.NewProxy(t, p.access.Addr)
 	proxy := choose(kafkaProxy, clickhouseProxy)
-	s := newStack(t, append([]string{"--session-timeout", "6s"}, p.sender...)...)
+	s := newStack(t, p.sender...)
 	s.flags = append(s.flags, p.store(clickhouseProxy.Addr)[2:]...) // but the data directory
 
 	proxy.Refuse(true)

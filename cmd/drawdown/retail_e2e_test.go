@@ -203,7 +203,7 @@ func TestKillsOfTheConsumerOfApacheKafkaMoveNoFigure(t *testing.T) {
 	for range n {
 		load.keepRunning()
 		consumer.awaitReady()
-		running := pause(1500 * time.Millisecond)
+		running := pause(4 * time.Second)
 		consumer.program.kill()
 		moments = append(moments, fmt.Sprintf("after %s of work, %s", running.Round(time.Millisecond), p.progress()))
 		killed := time.Now()
