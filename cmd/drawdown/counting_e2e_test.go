@@ -157,8 +157,9 @@ func awaitUsed(t testing.TB, a *api, workspace string, micro amount) {
 	t.Helper()
 	var balance balanceAnswer
 	var usage usageAnswer
+	reached := false
 	defer func() {
-		if t.Failed() {
+		if !reached {
 			t.Logf("of %s the last balance was %+v, the last usage %+v", workspace, balance, usage)
 		}
 	}()
@@ -177,4 +178,5 @@ func awaitUsed(t testing.TB, a *api, workspace string, micro amount) {
 		}
 		return balance.Overdraft == micro && balance.Remaining == -micro && usage.Total == micro, err
 	})
+	reached = true
 }

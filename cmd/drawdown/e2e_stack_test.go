@@ -359,8 +359,9 @@ func readLedger(ctx context.Context, conn driver.Conn, topic string) (l ledger, 
 func awaitDone(t testing.TB, client *kafka.Client, conn driver.Conn, topic string) (l ledger) {
 	t.Helper()
 	var last error
+	reached := false
 	defer func() {
-		if t.Failed() {
+		if !reached {
 			t.Logf("the ledger of %s: %+v, error %v", topic, l, last)
 		}
 	}()
@@ -375,6 +376,7 @@ func awaitDone(t testing.TB, client *kafka.Client, conn driver.Conn, topic strin
 		}
 		return int64(l.records) >= end, nil
 	})
+	reached = true
 	return l
 }
 

@@ -243,8 +243,9 @@ func awaitRemaining(t testing.TB, a *api, workspace string, micro amount) {
 	t.Helper()
 	var last balanceAnswer
 	var err error
+	reached := false
 	defer func() {
-		if t.Failed() {
+		if !reached {
 			t.Logf("the last balance of %s: %+v, %v", workspace, last, err)
 		}
 	}()
@@ -255,4 +256,5 @@ func awaitRemaining(t testing.TB, a *api, workspace string, micro amount) {
 		}
 		return last.Remaining == micro, nil
 	})
+	reached = true
 }
