@@ -29,6 +29,7 @@ type doom struct {
 	Topics     schemas.Topics
 	Partitions int
 	Epoch      uint32
+	Limits     schemas.Limits
 	Session    time.Duration
 	Step       string
 }
@@ -94,7 +95,7 @@ func runDoomed(text string) int {
 		c, err := New(Config{
 			Brokers: []string{d.Broker}, Group: "drawdown", Topics: d.Topics, Partitions: d.Partitions, Epoch: d.Epoch,
 			ClickHouse: &clickhouse.Options{Addr: []string{d.ClickHouse}, Auth: d.Auth, DialContext: w.dialClickHouse},
-			Limits:     schemas.DefaultLimits(), Linger: 20 * time.Millisecond, SessionTimeout: d.Session,
+			Limits:     d.Limits, Linger: 20 * time.Millisecond, SessionTimeout: d.Session,
 		})
 		if err != nil {
 			fmt.Println(err)
@@ -122,7 +123,7 @@ func (r *rig) crash(step string) {
 func (r *rig) startCrash(step string) (dead <-chan struct{}, require func()) {
 	r.t.Helper()
 	text, err := json.Marshal(doom{
-		r.broker.Addr, r.options.Addr[0], r.options.Auth, r.broker.Topics, r.parts, r.epoch, r.config().SessionTimeout, step,
+		r.broker.Addr, r.options.Addr[0], r.options.Auth, r.broker.Topics, r.parts, r.epoch, r.limits, r.config().SessionTimeout, step,
 	})
 	if err != nil {
 		r.t.Fatal(err)

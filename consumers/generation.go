@@ -255,7 +255,7 @@ func (g *generation) prepare() []prepared {
 	var out []prepared
 	for _, p := range g.partitions {
 		p.mu.Lock()
-		if p.recovered {
+		if p.recovered || p.adopting {
 			in := intent{format: batchFormat, epoch: g.c.Epoch, rules: g.c.rules}
 			for _, b := range p.pending {
 				in.pending = append(in.pending, b.span)

@@ -32,6 +32,7 @@ type partition struct {
 
 	mu        sync.Mutex
 	recovered bool
+	adopting  bool // pending are intents of other rules, to be announced anew
 	parked    *parkError
 	next      int64              // first offset not done
 	pending   []*batch           // frozen and not done, in order

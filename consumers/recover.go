@@ -54,8 +54,15 @@ func (p *partition) recover(ctx context.Context, committed committedOffset) erro
 	if err != nil {
 		return err
 	}
+	foreign := plan.beyond
+	if in.rules != p.c.rules && len(plan.pending) > 0 && !plan.beyond {
+		if err := p.adopt(ctx, plan, in.rules); err != nil {
+			return err
+		}
+		foreign = true
+	}
 	for _, s := range plan.pending {
-		if err := p.replay(ctx, s, in.rules, plan.beyond); err != nil {
+		if err := p.replay(ctx, s, plan.beyond, foreign); err != nil {
 			return err
 		}
 	}
@@ -202,9 +209,55 @@ func (p *partition) rangesBeyond(ctx context.Context, start int64) ([]span, erro
 	return out, nil
 }
 
+// adopt makes intents of other rules this program's own before it builds them
+// by its rules (invariant 4): what it inserts must not pass for the work of the
+// former rules if it is stopped on the way. Where rows stand already it parks,
+// or leaves the intents as they are if the rules are accepted.
+func (p *partition) adopt(ctx context.Context, plan plan, rules string) error {
+	if err := p.waitForInserts(ctx); err != nil {
+		return err
+	}
+	all := span{plan.start, plan.pending[len(plan.pending)-1].last}
+	for _, t := range tablesOf(p.role) {
+		got, err := p.stored(ctx, all, t)
+		if err != nil {
+			return err
+		}
+		switch {
+		case got.count == 0:
+		case p.c.AcceptRules:
+			return nil
+		default:
+			return park("rules_changed", "offsets %s of %s were partly inserted under rules %s, these are %s: finish them with the configuration that began, or go on with consume --accept-rules", all, p, rules, p.c.rules)
+		}
+	}
+	announced := make([]*batch, len(plan.pending))
+	for i, s := range plan.pending {
+		announced[i] = &batch{span: s, lastKoff: -1}
+	}
+	p.mu.Lock()
+	p.next, p.pending, p.adopting = plan.start, announced, true
+	p.mu.Unlock()
+	defer func() {
+		p.mu.Lock()
+		p.pending, p.adopting = nil, false
+		p.mu.Unlock()
+	}()
+	p.gen.kick()
+	for p.firstIntended() == nil {
+		select {
+		case <-p.intended:
+		case <-ctx.Done():
+			return errOver
+		}
+	}
+	return nil
+}
+
 // replay brings one pending range to its end: builds the same rows, verifies,
-// inserts what is missing, writes the ledger row.
-func (p *partition) replay(ctx context.Context, s span, rules string, beyond bool) error {
+// inserts what is missing, writes the ledger row. beyond says that the range is
+// not of an intent, foreign that somebody may have built other rows of it.
+func (p *partition) replay(ctx context.Context, s span, beyond, foreign bool) error {
 	b, err := p.rebuild(ctx, s)
 	if err != nil {
 		return err
@@ -216,14 +269,10 @@ func (p *partition) replay(ctx context.Context, s span, rules string, beyond boo
 		return err
 	}
 	for _, t := range b.tables {
-		// Who inserted may have built other rows, of other times.
-		t.anyTime = beyond || rules != p.c.rules
+		t.anyTime = foreign // other rows may be of other times
 		got, err := p.stored(ctx, s, t)
 		if err != nil {
 			return err
-		}
-		if got.count > 0 && rules != p.c.rules && !beyond && !p.c.AcceptRules {
-			return park("rules_changed", "offsets %s of %s were partly inserted under rules %s, these are %s: finish them with the configuration that began, or go on with consume --accept-rules", s, p, rules, p.c.rules)
 		}
 		if got.count == 0 && t.len() > 0 && !beyond {
 			// Nothing is there: the token settles races with a former owner.

@@ -12,6 +12,7 @@ func TestConsumerMeetsAnIntentOfOtherRules(t *testing.T) {
 	engine := ownEngine(t)
 	for name, body := range map[string]func(*testing.T, *rig){
 		"UnwrittenIsBuiltWithItsOwn":       builtWithItsOwnRules,
+		"UnwrittenIsAnnouncedAnew":         announcedUnderItsOwnRules,
 		"HalfWrittenParksUntilAccepted":    parkedUntilRulesAreAccepted,
 		"HalfWrittenIsFinishedByWhoBegan":  finishedWithTheRulesThatBegan,
 		"OtherLimitsThatChangeWhatCounted": parkedWhereAcceptedRulesCountLess,
@@ -34,6 +35,18 @@ func builtWithItsOwnRules(t *testing.T, r *rig) {
 	if n := r.number(`SELECT count() FROM events WHERE workspace_id = 'ws_old'`); n != 1 {
 		t.Errorf("an event that is valid by the rules of today has %d rows", n)
 	}
+}
+
+// announcedUnderItsOwnRules: a program that is killed after it has built an
+// intent of other rules by its own leaves nothing that looks like theirs.
+func announcedUnderItsOwnRules(t *testing.T, r *rig) {
+	r.consume(r.traffic(1, 500, 0.1)...)
+	r.consume(r.consumed("ws_old", "old", "", "a", 1, time.Now().Add(-36*24*time.Hour)))
+	r.crash("BeforeTheInsert")
+	r.limits.Lateness += 2 * 24 * time.Hour
+	r.crash("BetweenInsertAndLedger")
+	r.start()
+	r.requireExact()
 }
 
 func parkedUntilRulesAreAccepted(t *testing.T, r *rig) {
