@@ -94,8 +94,7 @@ func TestEventsTTL(t *testing.T) {
 		if from.String() != want || ok != (want != "") || ttl.String() != text {
 			t.Errorf("%s: raw from %s, %v, want %s", ttl, from, ok, want)
 		}
-		// Nothing that is accepted is past the TTL of its table, which is 60
-		// days longer, on arrival.
+		// Nothing that is imported is much older than what raw events promise.
 		if lateness := ttl.ImportLateness(); ok && now.Add(-lateness).Before(from.Time().AddDate(0, 0, -59)) {
 			t.Errorf("%s accepts imports %s old", ttl, lateness)
 		}

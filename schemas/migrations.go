@@ -162,9 +162,9 @@ type filledFile struct {
 
 func (f filledFile) Read(p []byte) (int, error) { return f.text.Read(p) }
 
-// ttlSlack is how much longer raw rows live than they are promised: ClickHouse
-// drops rows that are past the TTL on arrival while the views still count
-// them, so nothing that is accepted may be that old.
+// ttlSlack is how much longer raw rows live than they are promised. The TTL
+// counts from the insertion: ClickHouse drops rows that are past it on arrival
+// while the views still count them, and an event may be of any age.
 const ttlSlack = " + toIntervalDay(60)"
 
 // applyEventsTTL sets how long events are kept. The expression is written as

@@ -78,10 +78,10 @@ func TestEventsTTLIsSetWhenItDiffersAndIs60DaysLonger(t *testing.T) {
 		changes bool
 		want    string
 	}{
-		{"13mo", true, " TTL (toDateTime(time) + toIntervalMonth(13)) + toIntervalDay(60) "},
-		{"13mo", false, " TTL (toDateTime(time) + toIntervalMonth(13)) + toIntervalDay(60) "},
-		{"400d", true, " TTL (toDateTime(time) + toIntervalDay(400)) + toIntervalDay(60) "},
-		{"400d", false, " TTL (toDateTime(time) + toIntervalDay(400)) + toIntervalDay(60) "},
+		{"13mo", true, " TTL (inserted_at + toIntervalMonth(13)) + toIntervalDay(60) "},
+		{"13mo", false, " TTL (inserted_at + toIntervalMonth(13)) + toIntervalDay(60) "},
+		{"400d", true, " TTL (inserted_at + toIntervalDay(400)) + toIntervalDay(60) "},
+		{"400d", false, " TTL (inserted_at + toIntervalDay(400)) + toIntervalDay(60) "},
 		{"0", true, " SETTINGS "},
 		{"0", false, " SETTINGS "},
 	} {
@@ -96,19 +96,22 @@ func TestEventsTTLIsSetWhenItDiffersAndIs60DaysLonger(t *testing.T) {
 	}
 }
 
-func TestLongestTTLKeepsTheLatestEvent(t *testing.T) {
-	database := storetest.ClickHouse(t)
-	migrate(t, database, "60mo")
-	conn := database.Conn(t)
-	if err := conn.Exec(t.Context(), "INSERT INTO events (workspace_id, time, event_id) VALUES ('ws_acme', '2099-12-31 23:59:59.999', 'e1')"); err != nil {
-		t.Fatal(err)
-	}
-	if err := conn.Exec(t.Context(), "OPTIMIZE TABLE events FINAL"); err != nil {
-		t.Fatal(err)
-	}
-	var rows uint64
-	if err := conn.QueryRow(t.Context(), "SELECT count() FROM events").Scan(&rows); err != nil || rows != 1 {
-		t.Errorf("%d rows, %v", rows, err)
+func TestTTLKeepsEventsOfAnyAge(t *testing.T) {
+	for _, ttl := range []string{"70d", "13mo", "60mo"} {
+		database := storetest.ClickHouse(t)
+		migrate(t, database, ttl)
+		conn := database.Conn(t)
+		if err := conn.Exec(t.Context(), `INSERT INTO events (workspace_id, time, event_id)
+			VALUES ('ws_acme', '2000-01-01 00:00:00', 'e1'), ('ws_acme', '2099-12-31 23:59:59.999', 'e2')`); err != nil {
+			t.Fatal(err)
+		}
+		if err := conn.Exec(t.Context(), "OPTIMIZE TABLE events FINAL"); err != nil {
+			t.Fatal(err)
+		}
+		var rows uint64
+		if err := conn.QueryRow(t.Context(), "SELECT count() FROM events").Scan(&rows); err != nil || rows != 2 {
+			t.Errorf("%s: %d rows of 2, %v", ttl, rows, err)
+		}
 	}
 }
 

@@ -214,8 +214,12 @@ func (c CreateTopicsConfig) topics() []kafka.TopicConfig {
 	return topics
 }
 
+// ErrPartitionCount says that a topic has another number of partitions than
+// configured, so that workspaces would be looked for in the wrong ones.
+var ErrPartitionCount = errors.New("wrong partition count")
+
 // CheckTopics returns an error that names every topic that does not exist or
-// has another number of partitions than configured.
+// has another number of partitions than configured (ErrPartitionCount).
 func CheckTopics(ctx context.Context, client *kafka.Client, topics Topics, partitions int) error {
 	names := append(topics.Inputs(), topics.Alerts)
 	metadata, err := client.Metadata(ctx, &kafka.MetadataRequest{Topics: names})
@@ -235,8 +239,8 @@ func CheckTopics(ctx context.Context, client *kafka.Client, topics Topics, parti
 		case topic.Error != nil:
 			failed = append(failed, fmt.Errorf("cannot read the partitions of topic %s: %w", name, topic.Error))
 		case len(topic.Partitions) != partitions:
-			failed = append(failed, fmt.Errorf("topic %s has %d partitions, %d are configured: set the partition count to %d, or recreate the topics and raise the epoch",
-				name, len(topic.Partitions), partitions, len(topic.Partitions)))
+			failed = append(failed, fmt.Errorf("%w: topic %s has %d partitions, %d are configured: set the partition count to %d, or recreate the topics and raise the epoch",
+				ErrPartitionCount, name, len(topic.Partitions), partitions, len(topic.Partitions)))
 		}
 	}
 	return errors.Join(failed...)

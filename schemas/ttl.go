@@ -23,8 +23,8 @@ const (
 	// minTTLDays keeps raw rows for the accepted lateness of 35 days and as
 	// long again, in which every sealed hour can still be audited.
 	minTTLDays = 70
-	// Longer than five years overflows ClickHouse's 32-bit TTL for events at
-	// the end of the accepted range, 2100 (2^32 s is 2106-02-07).
+	// Five years is longer than any dispute period; ClickHouse's 32-bit TTL
+	// ends in 2106.
 	maxTTLMonths = 60
 	maxTTLDays   = 1826
 )
@@ -104,8 +104,7 @@ func (t EventsTTL) ImportLateness() time.Duration {
 	case t.days > 0:
 		return min(time.Duration(t.days)*day, importLateness)
 	}
-	// No run of months is shorter than this; the rest is covered by the slack
-	// of the table's TTL.
+	// No run of months is shorter than this.
 	return min(time.Duration(t.months)*30*day+6*day, importLateness)
 }
 
@@ -113,9 +112,9 @@ func (t EventsTTL) ImportLateness() time.Duration {
 func (t EventsTTL) expression() string {
 	switch {
 	case t.months > 0:
-		return fmt.Sprintf("(toDateTime(time) + toIntervalMonth(%d))%s", t.months, ttlSlack)
+		return fmt.Sprintf("(inserted_at + toIntervalMonth(%d))%s", t.months, ttlSlack)
 	case t.days > 0:
-		return fmt.Sprintf("(toDateTime(time) + toIntervalDay(%d))%s", t.days, ttlSlack)
+		return fmt.Sprintf("(inserted_at + toIntervalDay(%d))%s", t.days, ttlSlack)
 	}
 	return ""
 }

@@ -24,6 +24,10 @@ CREATE TABLE IF NOT EXISTS events $ON_CLUSTER
     kpart         UInt16 COMMENT 'partition' CODEC(ZSTD(1)),
     koff          UInt64 COMMENT 'offset' CODEC(Delta, ZSTD(1)),
     repair        UInt8 COMMENT '1: put in by recovery or audit; the views skip it' CODEC(ZSTD(1)),
+    -- The clock of the server, because a record that a mirror brought may be
+    -- older than the TTL: its row would be expired on arrival, counted in the
+    -- rollups and forgotten by the filter. No figure and no comparison uses it.
+    inserted_at   DateTime DEFAULT now() COMMENT 'for the TTL alone' CODEC(Delta, ZSTD(1)),
     INDEX koff_range koff TYPE minmax GRANULARITY 1
 )
 ENGINE = $REPLICATEDMergeTree
