@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"testing"
 
 	"github.com/ClickHouse/clickhouse-go/v2"
@@ -140,4 +141,28 @@ func (p *pipeline) progress() string {
 		return "ClickHouse away: " + err.Error()
 	}
 	return fmt.Sprintf("%d records done", l.records)
+}
+
+// TestWrongConfigurationEndsTheProgram: what waiting cannot cure is said once,
+// with exit code 2, instead of being tried for ever.
+func TestWrongConfigurationEndsTheProgram(t *testing.T) {
+	t.Parallel()
+	p := newPipeline(t, storetest.Kafka(t, storetest.KafkaOptions{Partitions: 4}), 4)
+	wrong := filepath.Join(p.dir, "wrong")
+	if err := os.WriteFile(wrong, []byte("not the password\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	store := p.store(p.access.Addr)
+	for name, c := range map[string]struct {
+		args []string
+		says string
+	}{
+		"partitions": {append([]string{"consume", "--ops-listen", "127.0.0.1:0", "--partitions", "12", "--kafka-brokers", p.broker.Addr}, append(p.sender[4:], store...)...), "4 partitions, 12 are configured"},
+		"password":   {[]string{"migrate", "--clickhouse-addr", p.access.Addr, "--clickhouse-user", p.access.User, "--clickhouse-password-file", wrong}, "Authentication failed"},
+	} {
+		code, _, stderr := run(t, c.args...)
+		if code != 2 || !strings.Contains(stderr, c.says) {
+			t.Errorf("%s: exit code %d, want 2 and %q in:\n%s", name, code, c.says, stderr)
+		}
+	}
 }

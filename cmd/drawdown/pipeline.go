@@ -66,8 +66,12 @@ func (n network) options() *clickhouse.Options {
 	}
 }
 
-// retry repeats a step until it succeeds or ctx ends, with one line when it
-// first fails and one every half minute.
+// chAuthenticationFailed is a wrong user or password;
+// src/Common/ErrorCodes.cpp of ClickHouse.
+const chAuthenticationFailed = 516
+
+// retry repeats a step until it succeeds, ctx ends, or the configuration turns
+// out to be wrong, with one line when it first fails and one every half minute.
 func retry(ctx context.Context, log *slog.Logger, what string, step func(context.Context) error) error {
 	wait, said := 100*time.Millisecond, time.Time{}
 	for {
@@ -75,6 +79,13 @@ func retry(ctx context.Context, log *slog.Logger, what string, step func(context
 		var usage usageError
 		if err == nil || ctx.Err() != nil || errors.As(err, &usage) {
 			return err
+		}
+		// Waiting cures neither of these.
+		if refused := new(clickhouse.Exception); errors.As(err, &refused) && refused.Code == chAuthenticationFailed {
+			return usageError{fmt.Errorf("cannot %s: %w; set the user and password that ClickHouse knows", what, err)}
+		}
+		if errors.Is(err, schemas.ErrPartitionCount) {
+			return usageError{fmt.Errorf("cannot %s: %w", what, err)}
 		}
 		if time.Since(said) > 30*time.Second {
 			said = time.Now()
