@@ -39,7 +39,7 @@ func builtWithItsOwnRules(t *testing.T, r *rig) {
 
 // announcedUnderItsOwnRules: a program that is killed after it has built an
 // intent of other rules by its own leaves nothing that looks like theirs.
-func announcedUnderItsOwnRules(t *testing.T, r *rig) {
+func announcedUnderItsOwnRules(_ *testing.T, r *rig) {
 	r.consume(r.traffic(1, 500, 0.1)...)
 	r.consume(r.consumed("ws_old", "old", "", "a", 1, time.Now().Add(-36*24*time.Hour)))
 	r.crash("BeforeTheInsert")

@@ -27,7 +27,7 @@ CREATE TABLE IF NOT EXISTS events $ON_CLUSTER
     -- The clock of the server, because a record that a mirror brought may be
     -- older than the TTL: its row would be expired on arrival, counted in the
     -- rollups and forgotten by the filter. No figure and no comparison uses it.
-    inserted_at   DateTime DEFAULT now() COMMENT 'for the TTL alone' CODEC(Delta, ZSTD(1)),
+    inserted_at   DateTime DEFAULT now() COMMENT 'when the row came, by which it ages out' CODEC(Delta, ZSTD(1)),
     INDEX koff_range koff TYPE minmax GRANULARITY 1
 )
 ENGINE = $REPLICATEDMergeTree
