@@ -100,10 +100,13 @@ func (s *Server) balance(ctx context.Context, in *BalanceInput) (*Answer[Balance
 	if in.asOf != schemas.NoInstant && in.asOf > s.now() {
 		return nil, problem(CodeUseProjection, "as_of is in the future").about("query.as_of", in.AsOf)
 	}
-	fresh, err := s.freshness(ctx, in.WorkspaceID)
-	if err != nil {
-		return nil, err
-	}
+	return answered(ctx, s, question{workspace: in.WorkspaceID, Conditional: in.Conditional}, func(ctx context.Context, fresh freshness) (*Balance, error) {
+		return s.balanceAt(ctx, in, fresh)
+	})
+}
+
+// balanceAt makes the body.
+func (s *Server) balanceAt(ctx context.Context, in *BalanceInput, fresh freshness) (*Balance, error) {
 	entries, err := s.entries(ctx, in.WorkspaceID)
 	if err != nil {
 		return nil, err
@@ -133,8 +136,8 @@ func (s *Server) balance(ctx context.Context, in *BalanceInput) (*Answer[Balance
 	if err != nil {
 		return nil, err
 	}
-	body.WorkspaceID, body.AsOf, body.Runway, body.Figures = in.WorkspaceID, instantOrNull(in.asOf), run, fresh.figures()
-	return answer(in.Conditional, body)
+	body.WorkspaceID, body.AsOf, body.Runway = in.WorkspaceID, instantOrNull(in.asOf), run
+	return body, nil
 }
 
 // burnDown reads, in one statement (invariant 3), net usage per segment of the

@@ -71,10 +71,14 @@ func (s *Server) campaign(ctx context.Context, in *CampaignInput) (*Answer[Campa
 	if !idPattern.MatchString(in.CampaignID) {
 		return nil, campaignNotFound(in.CampaignID)
 	}
-	fresh, err := s.freshness(ctx, in.WorkspaceID)
-	if err != nil {
-		return nil, err
-	}
+	q := question{workspace: in.WorkspaceID, Conditional: in.Conditional, fine: in.fine()}
+	return answered(ctx, s, q, func(ctx context.Context, fresh freshness) (*CampaignDetail, error) {
+		return s.campaignIn(ctx, in, fresh)
+	})
+}
+
+// campaignIn makes the body.
+func (s *Server) campaignIn(ctx context.Context, in *CampaignInput, fresh freshness) (*CampaignDetail, error) {
 	about, err := s.workspace(ctx, in.WorkspaceID, fresh.at)
 	if err != nil {
 		return nil, err
@@ -108,15 +112,15 @@ func (s *Server) campaign(ctx context.Context, in *CampaignInput) (*Answer[Campa
 	}
 	total, points := pointsOf(cut.edges, chartOf(sums, query, 0).lines[""], fresh.watermark)
 	item := rows[0].body()
-	return answer(in.Conditional, &CampaignDetail{
+	return &CampaignDetail{
 		WorkspaceID: in.WorkspaceID, Campaign: item,
 		Usage: CampaignSeries{
 			From: instant(asked.from), To: instant(asked.to), Bucket: string(cut.bucket), TZ: cut.zone.String(),
 			Total: decimal(total), Points: points,
 		},
 		Projection:    CampaignCurve{Projection: item.Projected, Curve: []CurvePoint{}},
-		StatusChanges: changes, Figures: fresh.figures(),
-	})
+		StatusChanges: changes,
+	}, nil
 }
 
 func campaignNotFound(campaignID string) *Problem {

@@ -106,10 +106,12 @@ func (s *Server) campaigns(ctx context.Context, in *CampaignsInput) (*Answer[Cam
 	if err := s.authorize(ctx, in.WorkspaceID, ScopeRead); err != nil {
 		return nil, err
 	}
-	fresh, err := s.freshness(ctx, in.WorkspaceID)
-	if err != nil {
-		return nil, err
-	}
+	q := question{workspace: in.WorkspaceID, Conditional: in.Conditional, fine: in.fine()}
+	return answered(ctx, s, q, func(ctx context.Context, fresh freshness) (*Campaigns, error) { return s.campaignsIn(ctx, in, fresh) })
+}
+
+// campaignsIn makes the body.
+func (s *Server) campaignsIn(ctx context.Context, in *CampaignsInput, fresh freshness) (*Campaigns, error) {
 	about, err := s.workspace(ctx, in.WorkspaceID, fresh.at)
 	if err != nil {
 		return nil, err
@@ -124,7 +126,7 @@ func (s *Server) campaigns(ctx context.Context, in *CampaignsInput) (*Answer[Cam
 	}
 	body := &Campaigns{
 		WorkspaceID: in.WorkspaceID, From: instant(asked.from), To: instant(asked.to),
-		Items: []Campaign{}, Figures: fresh.figures(),
+		Items: []Campaign{},
 	}
 	var total, unattributed usage
 	for _, row := range all {
@@ -147,7 +149,7 @@ func (s *Server) campaigns(ctx context.Context, in *CampaignsInput) (*Answer[Cam
 	for _, row := range page {
 		body.Items = append(body.Items, row.body())
 	}
-	return answer(in.Conditional, body)
+	return body, nil
 }
 
 // campaignRow is a campaign in numbers; the row with id "" is what no campaign

@@ -4,8 +4,8 @@
 // Life of a request: [Server.Handler] routes it (chi) through request id,
 // metrics, panic and deadline middleware; the operation's input is decoded and
 // checked as a whole (huma, params.go); auth.go turns the bearer token into a
-// [Principal]; the handler reads freshness first, then figures; respond (in
-// freshness.go) adds the ETag. Handlers return errors and the table in
+// [Principal]; answered (freshness.go) reads freshness first, then gives the
+// answer at hand or has the handler make the figures, and adds the ETag. Handlers return errors and the table in
 // problem.go alone decides status and code.
 //
 // Invariants:
@@ -19,7 +19,10 @@
 //     segments of a balance and its burn windows, the series and their total,
 //     a campaign's used and its unattributed neighbour.
 //  4. Freshness is read before the figures it describes, so that a watermark
-//     never claims records that the figures do not have.
+//     never claims records that the figures do not have. An answer is kept
+//     (cache.go) under the revision, the minute and the watermark's minute it
+//     was made of, and given again only under the same: it is never stale, and
+//     what a handler computes may depend on nothing else.
 //  5. No user input is part of a statement's text: values travel as
 //     server-side parameters ({name:Type}), and the only variable text is
 //     chosen among constants of this package.

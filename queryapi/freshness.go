@@ -8,8 +8,11 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"strconv"
 	"strings"
 	"time"
+
+	"github.com/danielgtaylor/huma/v2"
 
 	"github.com/drawdown/drawdown/schemas"
 )
@@ -63,15 +66,45 @@ UNION ALL
 SELECT topic, last + 1, toDateTime64(0, 3, 'UTC'), toUInt8(0) FROM ingest_batches
 WHERE topic = {campaigns:String} AND epoch = {epoch:UInt32} AND kpart = {partition:UInt16} ORDER BY topic DESC, epoch DESC, kpart DESC, first DESC LIMIT 1`
 
-// freshness reads the watermark and revision of a workspace. Call it before
-// reading figures (invariant 4).
+// freshness tells the watermark and revision of a workspace, read at most
+// ProgressAge ago. Call it before reading figures (invariant 4).
 func (s *Server) freshness(ctx context.Context, workspaceID string) (freshness, error) {
+	partition := schemas.Partition([]byte(workspaceID), s.cfg.Partitions)
+	now := s.cfg.Now()
+	known := s.progress.of(partition)
+	if now.UnixNano()-known.readAt >= s.cfg.ProgressAge.Nanoseconds() {
+		done := s.progress.once.DoChan(strconv.Itoa(partition), func() (any, error) {
+			shared, cancel := context.WithTimeout(context.WithoutCancel(ctx), requestTimeout)
+			defer cancel()
+			read, err := s.readProgress(shared, partition)
+			if err == nil {
+				s.progress.put(partition, read)
+			}
+			return read, err
+		})
+		select {
+		case result := <-done:
+			if result.Err != nil {
+				return freshness{}, result.Err
+			}
+			known, _ = result.Val.(progress)
+		case <-ctx.Done():
+			return freshness{}, ctx.Err()
+		}
+	}
+	return freshness{at: s.now(), watermark: known.watermark, revision: known.revision}, nil
+}
+
+// readProgress asks ClickHouse how far a partition is.
+func (s *Server) readProgress(ctx context.Context, partition int) (progress, error) {
+	// Before the question, so that the answer is not taken for newer than it is.
+	known := progress{readAt: s.cfg.Now().UnixNano(), watermark: schemas.NoInstant}
 	bound := parameters{}
 	bound.string("consumption", s.cfg.Topics.Consumption)
 	bound.string("ledger", s.cfg.Topics.Ledger)
 	bound.string("campaigns", s.cfg.Topics.Campaigns)
 	bound.integer("epoch", int64(s.cfg.Epoch))
-	bound.integer("partition", int64(schemas.Partition([]byte(workspaceID), s.cfg.Partitions)))
+	bound.integer("partition", int64(partition))
 
 	nextOffsets := map[string]uint64{}
 	watermarks := map[string]schemas.Millis{}
@@ -92,19 +125,18 @@ func (s *Server) freshness(ctx context.Context, workspaceID string) (freshness, 
 		return nil
 	})
 	if err != nil {
-		return freshness{}, err
+		return progress{}, err
 	}
-	f := freshness{at: s.now(), watermark: schemas.NoInstant}
 	for _, nextOffset := range nextOffsets {
-		f.revision += nextOffset
+		known.revision += nextOffset
 	}
 	if len(watermarks) == len(s.cfg.Topics.Inputs()) {
-		f.watermark = timeEnd
+		known.watermark = timeEnd
 		for _, watermark := range watermarks {
-			f.watermark = min(f.watermark, watermark)
+			known.watermark = min(known.watermark, watermark)
 		}
 	}
-	return f, nil
+	return known, nil
 }
 
 func (s *Server) now() schemas.Millis { return schemas.Millis(s.cfg.Now().UnixMilli()) }
@@ -120,34 +152,86 @@ type Answer[B any] struct {
 // Conditional is the input of every operation with figures.
 type Conditional struct {
 	IfNoneMatch string `header:"If-None-Match" doc:"ETag of an answer at hand: 304 if it still holds"`
+
+	asked string // path and query, which say what is asked
 }
 
-// answer adds the ETag, the hash of the body without freshness, or answers 304
-// without a body if the caller has it. It is a weak one because freshness may
-// differ under the same tag.
-func answer[B any, P interface {
+// Resolve notes what is asked.
+func (in *Conditional) Resolve(ctx huma.Context) []error {
+	address := ctx.URL()
+	in.asked = address.EscapedPath() + "?" + address.Query().Encode()
+	return nil
+}
+
+// question is one that figures of a workspace answer.
+type question struct {
+	workspace string
+	Conditional
+	fine bool // looks at instants within a minute
+}
+
+// key names the answer, which holds for as long as the key stays the same.
+func (q *question) key(fresh freshness) string {
+	at, watermark := fresh.at/minuteMillis, fresh.watermark
+	if !q.fine && watermark != schemas.NoInstant {
+		watermark -= watermark % minuteMillis
+	}
+	return fmt.Sprint(q.asked, " ", fresh.revision, " ", int64(at), " ", int64(watermark))
+}
+
+// figureBody is a pointer to a body with figures.
+type figureBody[B any] interface {
 	*B
 	figures() *Figures
-}](in Conditional, body P) (*Answer[B], error) {
-	figures := body.figures()
-	fresh := figures.Freshness
-	figures.Freshness = nil
-	var text bytes.Buffer
-	err := json.NewEncoder(&text).Encode(body)
-	figures.Freshness = fresh
+}
+
+// answered answers a question: with the answer at hand if nothing has changed
+// that it is made of, else with what compute makes. compute must not look at
+// fresh.at or the watermark closer than the minute unless the question is
+// fine; it leaves Figures to answered. 304 without a body if the caller has the
+// answer. The ETag is a weak one because freshness may differ under the same
+// tag.
+func answered[B any, P figureBody[B]](ctx context.Context, s *Server, q question, compute func(context.Context, freshness) (P, error)) (*Answer[B], error) {
+	fresh, err := s.freshness(ctx, q.workspace)
 	if err != nil {
-		return nil, fmt.Errorf("cannot hash the answer: %w", err)
+		return nil, err
+	}
+	made, err := s.answers.get(ctx, q.key(fresh), func(ctx context.Context) (cached, error) {
+		body, err := compute(ctx, fresh)
+		if err != nil {
+			return cached{}, err
+		}
+		*body.figures() = Figures{Revision: fresh.revision}
+		return tagged[B](body)
+	})
+	if err != nil {
+		return nil, err
+	}
+	out := &Answer[B]{Status: http.StatusOK, ETag: "W/" + made.tag, CacheControl: "private, no-cache"}
+	for candidate := range strings.SplitSeq(q.IfNoneMatch, ",") {
+		candidate = strings.TrimSpace(candidate)
+		if candidate == "*" || strings.TrimPrefix(candidate, "W/") == made.tag {
+			out.Status = http.StatusNotModified
+			return out, nil
+		}
+	}
+	kept, ok := made.body.(*B)
+	if !ok {
+		return nil, fmt.Errorf("the answer to %s is a %T", q.asked, made.body)
+	}
+	body := *kept // shares what nobody changes
+	*P(&body).figures() = fresh.figures()
+	out.Body = &body
+	return out, nil
+}
+
+// tagged adds the ETag to a body without freshness: its hash.
+func tagged[B any](body *B) (cached, error) {
+	var text bytes.Buffer
+	if err := json.NewEncoder(&text).Encode(body); err != nil {
+		return cached{}, fmt.Errorf("cannot hash the answer: %w", err)
 	}
 	hash := sha256.Sum256(text.Bytes())
 	// 16 bytes are collision-free for any number of answers ever compared.
-	tag := `"` + base64.RawURLEncoding.EncodeToString(hash[:16]) + `"`
-	out := &Answer[B]{Status: http.StatusOK, ETag: "W/" + tag, CacheControl: "private, no-cache", Body: body}
-	for candidate := range strings.SplitSeq(in.IfNoneMatch, ",") {
-		candidate = strings.TrimSpace(candidate)
-		if candidate == "*" || strings.TrimPrefix(candidate, "W/") == tag {
-			out.Status, out.Body = http.StatusNotModified, nil
-			break
-		}
-	}
-	return out, nil
+	return cached{body: body, tag: `"` + base64.RawURLEncoding.EncodeToString(hash[:16]) + `"`, bytes: text.Len()}, nil
 }

@@ -106,6 +106,11 @@ func (p *Range) resolve() []error {
 	return errs
 }
 
+// fine says whether an edge is within a minute.
+func (p *Range) fine() bool {
+	return p.from != schemas.NoInstant && p.from%minuteMillis != 0 || p.to != schemas.NoInstant && p.to%minuteMillis != 0
+}
+
 // within fills defaults from period and refuses what cannot be answered.
 func (p *Range) within(period span, rawFrom schemas.Millis) (span, error) {
 	r := span{p.from, p.to}

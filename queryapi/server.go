@@ -21,18 +21,23 @@ import (
 	"github.com/drawdown/drawdown/schemas"
 )
 
-// Config is what a Server needs. Everything but RateLimit is required.
+// Config is what a Server needs. Everything up to Registerer but RateLimit is
+// required.
 type Config struct {
-	ClickHouse driver.Conn           // default database set
-	Token      string                // bearer token with every scope on every workspace
-	Partitions int                   // of each topic; places a workspace
-	Epoch      uint32                // generation of the topics
-	Topics     schemas.Topics        // their configured names
-	EventsTTL  schemas.EventsTTL     // how far back raw events go
-	RateLimit  int                   // requests per minute and principal; 0: unlimited
-	Now        func() time.Time      // the clock
-	Log        *slog.Logger          // requests that failed here
-	Registerer prometheus.Registerer // for the drawdown_queryapi_* metrics
+	ClickHouse driver.Conn       // default database set
+	Token      string            // bearer token with every scope on every workspace
+	Partitions int               // of each topic; places a workspace
+	Epoch      uint32            // generation of the topics
+	Topics     schemas.Topics    // their configured names
+	EventsTTL  schemas.EventsTTL // how far back raw events go
+	RateLimit  int               // requests per minute and principal; 0: unlimited
+	CacheBytes int               // of answers that still hold; 0: none are kept
+	// ProgressAge is how old what is known of a partition's progress may be; a
+	// figure is late by as much. 0: every request asks.
+	ProgressAge time.Duration
+	Now         func() time.Time      // the clock
+	Log         *slog.Logger          // requests that failed here
+	Registerer  prometheus.Registerer // for the drawdown_queryapi_* metrics
 }
 
 // Server is the HTTP API.
@@ -41,8 +46,11 @@ type Server struct {
 	metrics *metrics
 	limiter *httprate.RateLimiter
 	known   knownWorkspaces
-	spec    []byte
-	handler http.Handler
+	// What was read and still holds.
+	answers  answerCache
+	progress progressCache
+	spec     []byte
+	handler  http.Handler
 }
 
 // requestTimeout bounds a request with all its queries; longer than any
@@ -61,7 +69,7 @@ func New(cfg Config) (*Server, error) {
 	case cfg.Now == nil, cfg.Log == nil, cfg.Registerer == nil:
 		return nil, errors.New("cannot make a query API: Now, Log and Registerer are required")
 	}
-	s := &Server{cfg: cfg, metrics: newMetrics(cfg.Registerer, cfg.Now)}
+	s := &Server{cfg: cfg, metrics: newMetrics(cfg.Registerer, cfg.Now), answers: answerCache{limit: cfg.CacheBytes}}
 	if cfg.RateLimit > 0 {
 		s.limiter = httprate.NewRateLimiter(cfg.RateLimit, time.Minute)
 	}

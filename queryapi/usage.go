@@ -107,10 +107,12 @@ func (s *Server) usage(ctx context.Context, in *UsageInput) (*Answer[Usage], err
 	if err := s.authorize(ctx, in.WorkspaceID, ScopeRead); err != nil {
 		return nil, err
 	}
-	fresh, err := s.freshness(ctx, in.WorkspaceID)
-	if err != nil {
-		return nil, err
-	}
+	q := question{workspace: in.WorkspaceID, Conditional: in.Conditional, fine: in.fine()}
+	return answered(ctx, s, q, func(ctx context.Context, fresh freshness) (*Usage, error) { return s.usageIn(ctx, in, fresh) })
+}
+
+// usageIn makes the body.
+func (s *Server) usageIn(ctx context.Context, in *UsageInput, fresh freshness) (*Usage, error) {
 	about, err := s.workspace(ctx, in.WorkspaceID, fresh.at)
 	if err != nil {
 		return nil, err
@@ -154,7 +156,7 @@ func (s *Server) usage(ctx context.Context, in *UsageInput) (*Answer[Usage], err
 	body := &Usage{
 		WorkspaceID: in.WorkspaceID, From: instant(asked.from), To: instant(asked.to),
 		Bucket: string(cut.bucket), TZ: cut.zone.String(), GroupBy: in.GroupBy,
-		Forecast: []UsagePoint{}, Figures: fresh.figures(),
+		Forecast: []UsagePoint{},
 	}
 	chart := chartOf(rows, query, len(query.edges)-len(cut.edges))
 	body.fill(chart, fresh.watermark, func(key string) *string {
@@ -173,7 +175,7 @@ func (s *Server) usage(ctx context.Context, in *UsageInput) (*Answer[Usage], err
 		total, points := pointsOf(before, all, fresh.watermark)
 		body.Previous = &UsagePrevious{Total: decimal(total), Points: points}
 	}
-	return answer(in.Conditional, body)
+	return body, nil
 }
 
 // topKeys ranks the keys over the whole range. It is a statement of its own:

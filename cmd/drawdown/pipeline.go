@@ -152,6 +152,15 @@ func newConsumer(n network, counting countingFlags, tuning consumerFlags, log *s
 	})
 }
 
+const (
+	// answerCacheBytes holds the dashboards of some thousand workspaces: an
+	// answer is 1 to 100 kB.
+	answerCacheBytes = 64 << 20
+	// progressAge is what a live dashboard does not notice, and lets any number
+	// of viewers ask ClickHouse ten times a second.
+	progressAge = 100 * time.Millisecond
+)
+
 // newServer wires the API of a process.
 func newServer(n network, counting countingFlags, token string, e *env, registry prometheus.Registerer) (*queryapi.Server, func() error, error) {
 	conn, err := clickhouse.Open(n.options())
@@ -161,6 +170,7 @@ func newServer(n network, counting countingFlags, token string, e *env, registry
 	server, err := queryapi.New(queryapi.Config{
 		ClickHouse: conn, Token: token, Partitions: n.partitions, Epoch: counting.Epoch, Topics: n.topics,
 		EventsTTL: counting.EventsTTL, Now: e.Now, Log: e.Log, Registerer: registry,
+		CacheBytes: answerCacheBytes, ProgressAge: progressAge,
 	})
 	if err != nil {
 		return nil, nil, errors.Join(err, conn.Close())

@@ -1,0 +1,125 @@
+package queryapi
+
+import (
+	"context"
+	"errors"
+	"sync"
+
+	"golang.org/x/sync/singleflight"
+
+	"github.com/drawdown/drawdown/schemas"
+)
+
+// answerCache keeps answers for as long as they hold. What an answer is made
+// of changes only with the revision of the workspace's partition, because
+// every counted record, grant and state raises it, and with the minute of the
+// clock and of the watermark, at which ranges and `complete` look; all three
+// are part of the key, so nothing has to be thrown away to stay exact.
+//
+// It has two generations: what is asked for moves into the young one, and when
+// that holds half of the bytes the old one goes.
+type answerCache struct {
+	limit int // bytes of both generations; 0: nothing is kept
+	once  singleflight.Group
+
+	mu         sync.Mutex
+	young, old map[string]cached
+	bytes      int // of young
+}
+
+// cached is an answer without freshness and its ETag.
+type cached struct {
+	body  any // *B of some Answer[B]; never changed
+	tag   string
+	bytes int
+}
+
+// get returns the answer of a question, made by compute if it is not at hand;
+// callers that ask the same at the same time share one.
+func (c *answerCache) get(ctx context.Context, key string, compute func(context.Context) (cached, error)) (cached, error) {
+	if c.limit == 0 {
+		return compute(ctx)
+	}
+	if found, ok := c.lookUp(key); ok {
+		return found, nil
+	}
+	// Whoever began must be able to go away without the others' losing it.
+	done := c.once.DoChan(key, func() (any, error) {
+		shared, cancel := context.WithTimeout(context.WithoutCancel(ctx), requestTimeout)
+		defer cancel()
+		made, err := compute(shared)
+		if err == nil {
+			c.put(key, made)
+		}
+		return made, err
+	})
+	select {
+	case result := <-done:
+		made, ok := result.Val.(cached)
+		if !ok && result.Err == nil {
+			return cached{}, errors.New("an answer was not made")
+		}
+		return made, result.Err
+	case <-ctx.Done():
+		return cached{}, ctx.Err()
+	}
+}
+
+func (c *answerCache) lookUp(key string) (cached, bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if found, ok := c.young[key]; ok {
+		return found, true
+	}
+	found, ok := c.old[key]
+	if ok {
+		c.keep(key, found)
+	}
+	return found, ok
+}
+
+func (c *answerCache) put(key string, made cached) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.keep(key, made)
+}
+
+// keep puts an answer into the young generation; mu is held.
+func (c *answerCache) keep(key string, made cached) {
+	if c.bytes+made.bytes > c.limit/2 || c.young == nil {
+		c.old, c.young, c.bytes = c.young, make(map[string]cached), 0
+	}
+	c.young[key] = made
+	c.bytes += made.bytes + len(key)
+}
+
+// progressCache keeps what was read of each partition's progress for
+// Config.ProgressAge, so that many readers ask ClickHouse once.
+type progressCache struct {
+	once singleflight.Group
+
+	mu   sync.Mutex
+	last map[int]progress // by partition
+}
+
+// progress is what is known of a partition at an instant.
+type progress struct {
+	readAt    int64 // Unix nanoseconds of the clock
+	watermark schemas.Millis
+	revision  uint64
+}
+
+func (c *progressCache) of(partition int) progress {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.last[partition]
+}
+
+func (c *progressCache) put(partition int, read progress) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.last == nil {
+		c.last = make(map[int]progress)
+	}
+	c.last[partition] = read
+}
