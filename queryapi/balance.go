@@ -69,6 +69,7 @@ type BalanceInput struct {
 
 // Resolve names every wrong parameter.
 func (in *BalanceInput) Resolve(ctx huma.Context) []error {
+	in.note(ctx)
 	errs := strict(ctx)
 	var err error
 	if in.asOf, err = instantParam("as_of", in.AsOf); err != nil {

@@ -10,8 +10,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	dto "github.com/prometheus/client_model/go"
 
+	"github.com/drawdown/drawdown/queryapi"
 	"github.com/drawdown/drawdown/schemas"
 )
 
@@ -59,15 +61,30 @@ func benchHarness(b *testing.B) *harness {
 	return h
 }
 
-// benchGet asks with 8 clients at once and reports p50 and p99.
+// benchGet asks a server that makes every answer anew, and one that keeps them,
+// as the program's does.
 func benchGet(b *testing.B, h *harness, target string) {
+	b.Helper()
+	b.Run("made", func(b *testing.B) {
+		benchServer(b, h.server, target)
+		h.reportQueries(b)
+	})
+	b.Run("kept", func(b *testing.B) {
+		benchServer(b, h.serverWith(func(c *queryapi.Config) {
+			c.CacheBytes, c.ProgressAge, c.Now, c.Registerer = 64<<20, 100*time.Millisecond, time.Now, prometheus.NewRegistry()
+		}), target)
+	})
+}
+
+// benchServer asks with 8 clients at once and reports p50 and p99.
+func benchServer(b *testing.B, server *queryapi.Server, target string) {
 	b.Helper()
 	get := func() (time.Duration, int) {
 		request := httptest.NewRequest(http.MethodGet, target, nil)
 		request.Header.Set("Authorization", "Bearer "+testToken)
 		recorder := httptest.NewRecorder()
 		begin := time.Now()
-		h.server.Handler().ServeHTTP(recorder, request)
+		server.Handler().ServeHTTP(recorder, request)
 		if recorder.Code != http.StatusOK {
 			b.Errorf("%d %s", recorder.Code, recorder.Body)
 		}
@@ -99,7 +116,6 @@ func benchGet(b *testing.B, h *harness, target string) {
 	b.ReportMetric(float64(took[len(took)/2].Microseconds())/1000, "p50-ms")
 	b.ReportMetric(float64(took[len(took)*99/100].Microseconds())/1000, "p99-ms")
 	b.ReportMetric(float64(size), "body-B")
-	h.reportQueries(b)
 }
 
 // reportQueries logs the mean time of each query.

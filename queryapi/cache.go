@@ -37,7 +37,7 @@ type cached struct {
 // get returns the answer of a question, made by compute if it is not at hand;
 // callers that ask the same at the same time share one.
 func (c *answerCache) get(ctx context.Context, key string, compute func(context.Context) (cached, error)) (cached, error) {
-	if c.limit == 0 {
+	if c.limit == 0 || key == "" {
 		return compute(ctx)
 	}
 	if found, ok := c.lookUp(key); ok {

@@ -55,7 +55,7 @@ func TestKeptAnswersAreThoseThatWouldBeMade(t *testing.T) {
 	random := rand.New(rand.NewPCG(7, 7))
 	revision, watermark := uint64(1), h.now.Add(-time.Minute)
 	h.progress("ws_a", revision, watermark)
-	made, answers := uint64(0), 0
+	answers := 0
 	for range 60 {
 		switch random.IntN(4) {
 		case 0:
@@ -76,7 +76,7 @@ func TestKeptAnswersAreThoseThatWouldBeMade(t *testing.T) {
 			answers++
 		}
 	}
-	made = asked()
+	made := asked()
 	for range 3 {
 		for _, path := range figurePaths {
 			if r := h.doOn(kept, http.MethodGet, "/v1/workspaces/ws_a/"+path); r.status != http.StatusOK {

@@ -61,6 +61,7 @@ type CampaignInput struct {
 
 // Resolve names every wrong parameter.
 func (in *CampaignInput) Resolve(ctx huma.Context) []error {
+	in.note(ctx)
 	return slices.Concat(strict(ctx), in.Range.resolve(), in.BucketParams.resolve())
 }
 

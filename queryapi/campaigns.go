@@ -70,6 +70,7 @@ type CampaignsInput struct {
 
 // Resolve names every wrong parameter.
 func (in *CampaignsInput) Resolve(ctx huma.Context) []error {
+	in.note(ctx)
 	errs := slices.Concat(strict(ctx), in.resolve())
 	if in.Order == "" {
 		in.Order = "desc"

@@ -5,8 +5,9 @@
 // metrics, panic and deadline middleware; the operation's input is decoded and
 // checked as a whole (huma, params.go); auth.go turns the bearer token into a
 // [Principal]; answered (freshness.go) reads freshness first, then gives the
-// answer at hand or has the handler make the figures, and adds the ETag. Handlers return errors and the table in
-// problem.go alone decides status and code.
+// answer at hand or has the handler make the figures, and adds the ETag.
+// Handlers return errors and the table in problem.go alone decides status and
+// code.
 //
 // Invariants:
 //

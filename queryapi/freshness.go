@@ -153,14 +153,14 @@ type Answer[B any] struct {
 type Conditional struct {
 	IfNoneMatch string `header:"If-None-Match" doc:"ETag of an answer at hand: 304 if it still holds"`
 
-	asked string // path and query, which say what is asked
+	asked string // path and query, which say what is asked; empty: not noted
 }
 
-// Resolve notes what is asked.
-func (in *Conditional) Resolve(ctx huma.Context) []error {
+// note remembers what is asked; every Resolve of an input that has Conditional
+// calls it, or the answer is not kept.
+func (in *Conditional) note(ctx huma.Context) {
 	address := ctx.URL()
 	in.asked = address.EscapedPath() + "?" + address.Query().Encode()
-	return nil
 }
 
 // question is one that figures of a workspace answer.
@@ -170,13 +170,19 @@ type question struct {
 	fine bool // looks at instants within a minute
 }
 
-// key names the answer, which holds for as long as the key stays the same.
+// key names the answer, which holds for as long as the key stays the same; ""
+// is never kept.
 func (q *question) key(fresh freshness) string {
-	at, watermark := fresh.at/minuteMillis, fresh.watermark
+	if q.asked == "" {
+		return ""
+	}
+	// A clock on the minute is told apart: its minute is only beginning.
+	at, watermark := (fresh.at+minuteMillis-1)/minuteMillis, fresh.watermark
+	begins := fresh.at%minuteMillis == 0
 	if !q.fine && watermark != schemas.NoInstant {
 		watermark -= watermark % minuteMillis
 	}
-	return fmt.Sprint(q.asked, " ", fresh.revision, " ", int64(at), " ", int64(watermark))
+	return fmt.Sprint(q.asked, " ", fresh.revision, " ", int64(at), begins, int64(watermark))
 }
 
 // figureBody is a pointer to a body with figures.

@@ -92,6 +92,7 @@ func (p *BucketParams) resolve() []error {
 
 // Resolve names every wrong parameter.
 func (in *UsageInput) Resolve(ctx huma.Context) []error {
+	in.note(ctx)
 	in.campaign, in.action = optional(ctx, "campaign_id"), optional(ctx, "action")
 	return slices.Concat(strict(ctx), in.Range.resolve(), in.BucketParams.resolve())
 }
