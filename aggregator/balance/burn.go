@@ -57,24 +57,17 @@ type ledger struct {
 	cause      string
 	explain    bool
 	movements  []Movement
+
+	done []Step // without movements
+	ends []int  // of the movements of each
 }
 
-// step is something that the ledger does at an instant. Its kinds are in the
-// order of rule 4.
+// step is something that the ledger is to do at an instant.
 type step struct {
 	at    schemas.Millis
-	kind  stepKind
+	kind  StepKind
 	entry *Entry
 }
-
-type stepKind uint8
-
-const (
-	expire stepKind = iota
-	takeEffect
-	adjust
-	void
-)
 
 func run(entries []Entry, segments []Segment, at schemas.Millis, explain bool) (*ledger, error) {
 	set, err := normalise(entries)
@@ -109,7 +102,7 @@ func run(entries []Entry, segments []Segment, at schemas.Millis, explain bool) (
 // stepsOf returns all steps up to at in the order of rule 4.
 func stepsOf(set []*Entry, at schemas.Millis) []step {
 	steps := make([]step, 0, 2*len(set))
-	add := func(t schemas.Millis, kind stepKind, e *Entry) {
+	add := func(t schemas.Millis, kind StepKind, e *Entry) {
 		if t != schemas.NoInstant && t <= at {
 			steps = append(steps, step{at: t, kind: kind, entry: e})
 		}
@@ -117,12 +110,12 @@ func stepsOf(set []*Entry, at schemas.Millis) []step {
 	for _, e := range set {
 		switch e.Type {
 		case schemas.CreditsGranted:
-			add(e.ExpiresAt, expire, e)
-			add(e.EffectiveAt, takeEffect, e)
+			add(e.ExpiresAt, Expires, e)
+			add(e.EffectiveAt, TakesEffect, e)
 		case schemas.CreditsAdjusted:
-			add(e.At, adjust, e)
+			add(e.At, Adjusts, e)
 		default:
-			add(e.At, void, e)
+			add(e.At, Voids, e)
 		}
 	}
 	// Stable: the set is by (time, offset), and so stays each kind.

@@ -5,8 +5,9 @@
 // restates the past by being there the next time.
 //
 // [Cuts] and [Segments] say where the ledger cuts time, the caller sums usage
-// over each segment, [Burn] answers with a [State] and [Explain] adds every
-// movement of credits in order.
+// over each segment, [Burn] answers with a [State], [Explain] adds every
+// movement of credits in order, and [Steps] says which entry, expiry or segment
+// made them and what the balance did.
 //
 // # Rules
 //

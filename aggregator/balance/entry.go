@@ -35,8 +35,10 @@ type Entry struct {
 	ExpiresAt   schemas.Millis // NoInstant: never
 
 	// For people; no rule looks at them.
-	Note  string
-	Actor string
+	Note      string
+	Actor     string
+	Source    string         // the producer
+	ArrivedAt schemas.Millis // when Kafka got it
 }
 
 // Segment is the time between two consecutive cuts and the usage in it.

@@ -9,28 +9,31 @@ import (
 // take does one step of rule 4.
 func (l *ledger) take(s step) {
 	l.now, l.until, l.cause = s.at, s.at, s.entry.EventID
+	done := Step{Kind: s.kind, At: s.at, To: s.at, Entry: s.entry, Credits: s.entry.Credits.Total()}
 	switch s.kind {
-	case expire:
+	case Expires:
 		l.cause = "" // nobody did it
 		l.end(l.byID[s.entry.GrantID], Expired)
-	case takeEffect:
-		l.takeEffect(l.byID[s.entry.GrantID])
-	case adjust:
-		l.adjust(s.entry)
-	case void:
-		if a := l.byID[s.entry.GrantID]; a != nil {
-			l.end(a, Voided)
-		}
+	case TakesEffect:
+		done.Unmoved = l.takeEffect(l.byID[s.entry.GrantID])
+	case Adjusts:
+		done.Unmoved = l.adjust(s.entry)
+	case Voids:
+		done.Credits, done.Unmoved = l.void(s.entry)
 	default:
 		panic(fmt.Sprintf("balance: step of kind %d", s.kind))
 	}
+	l.record(done)
 }
 
 // takeEffect makes a scheduled grant active with what adjustments have made
 // of it (rules 9, 13, 14).
-func (l *ledger) takeEffect(a *account) {
-	if a.Status != Scheduled || a.cancelled {
-		return
+func (l *ledger) takeEffect(a *account) Reason {
+	switch {
+	case a.cancelled:
+		return Cancelled
+	case a.Status != Scheduled:
+		return NeverEffective
 	}
 	a.Status, a.Remaining = Active, schemas.Total{}
 	l.move(MovedGranted, a, a.Credits)
@@ -40,6 +43,26 @@ func (l *ledger) takeEffect(a *account) {
 	}
 	l.cause = a.EventID
 	l.repay(a)
+	return NothingLeft // if adjustments had taken it all
+}
+
+// void returns what it removed and why nothing moved, if so.
+func (l *ledger) void(e *Entry) (schemas.Total, Reason) {
+	a := l.byID[e.GrantID]
+	if a == nil {
+		return schemas.Total{}, UnknownGrant
+	}
+	reason := NothingLeft
+	switch a.Status {
+	case Scheduled:
+		reason = NotYet
+	case Active, Exhausted:
+	case Expired, Voided:
+		reason = Ended
+	}
+	removed := a.Remaining // 0 of one that ended
+	l.end(a, Voided)
+	return removed, reason
 }
 
 // end removes what a grant holds (rules 13, 14). What a scheduled one would
@@ -62,12 +85,12 @@ func (l *ledger) end(a *account, status Status) {
 	l.lacking.put(a.rank, false)
 }
 
-// adjust is rules 9 to 11.
-func (l *ledger) adjust(e *Entry) {
+// adjust is rules 9 to 11. It returns why nothing moved, if so.
+func (l *ledger) adjust(e *Entry) Reason {
 	credits := e.Credits.Total()
 	a := l.byID[e.GrantID]
 	if e.GrantID != "" && a == nil {
-		return
+		return UnknownGrant
 	}
 	if a == nil || a.Status == Expired || a.Status == Voided {
 		if credits.Sign() > 0 {
@@ -79,13 +102,21 @@ func (l *ledger) adjust(e *Entry) {
 		} else {
 			l.drain(MovedAdjusted, credits.Neg())
 		}
-		return
+		return ""
 	}
+	reason := Reason("")
 	change := credits.Max(a.Remaining.Neg())
 	a.Adjusted = a.Adjusted.Add(change)
 	if a.Status == Scheduled {
 		a.Remaining = a.Remaining.Add(change)
 		a.pending = append(a.pending, pending{eventID: e.EventID, change: change})
+		switch {
+		case credits.Sign() == 0:
+		case a.cancelled:
+			reason = Cancelled
+		default:
+			reason = NotYet
+		}
 	} else {
 		l.move(MovedAdjusted, a, change)
 		l.repay(a)
@@ -93,11 +124,17 @@ func (l *ledger) adjust(e *Entry) {
 	if excess := change.Sub(credits); excess.Sign() > 0 {
 		l.drain(MovedAdjusted, excess)
 	}
+	return reason
 }
 
 // burn applies the net usage of a segment.
 func (l *ledger) burn(s *Segment) {
 	l.now, l.until, l.cause = s.From, s.To, ""
+	l.use(s)
+	l.record(Step{Kind: Uses, At: s.From, To: s.To, Credits: s.Net})
+}
+
+func (l *ledger) use(s *Segment) {
 	if s.Net.Sign() >= 0 {
 		l.drain(MovedUsed, s.Net)
 		return

@@ -43,6 +43,7 @@ func TestScriptsSayWhatTheRulesAre(t *testing.T) {
 				if run.expectations == 0 {
 					t.Fatalf("%s:%d expects nothing", file, line)
 				}
+				run.everyInstant()
 			})
 		}
 	}
@@ -146,6 +147,9 @@ func (s *script) expect(at schemas.Millis, words []string) {
 	case "moved":
 		s.expectMoved(at, movements, words[1:])
 		return
+	case "history":
+		s.expectHistory(at, words[1:])
+		return
 	case "grant":
 		i := slices.IndexFunc(state.Grants, func(g balance.Grant) bool { return g.GrantID == words[1] })
 		if i < 0 {
@@ -185,6 +189,63 @@ func (s *script) expectMoved(at schemas.Millis, movements []balance.Movement, wa
 	}
 	if !slices.Equal(got, want) {
 		s.Fatalf("moved %v", got)
+	}
+}
+
+// expectHistory reads: what grant change = balance-after [| the next ...], for
+// everything that happened up to the instant; what an entry that moved nothing
+// says instead of a change is why.
+func (s *script) expectHistory(at schemas.Millis, words []string) {
+	var got []string
+	after := schemas.Total{}
+	for _, step := range stepsOf(s, s.entries, s.usages, at) {
+		after = after.Add(step.Change)
+		what := map[balance.StepKind]string{
+			balance.Expires: "expiry", balance.TakesEffect: "grant", balance.Adjusts: "adjust", balance.Voids: "void", balance.Uses: "usage",
+		}[step.Kind]
+		change := step.Change.String()
+		switch {
+		case step.Change.Sign() > 0:
+			change = "+" + change
+		case step.Kind == balance.Uses || step.Kind == balance.Expires:
+			if step.Change.Sign() == 0 {
+				continue
+			}
+		case step.Unmoved != "":
+			change = string(step.Unmoved)
+		}
+		if step.Entry != nil && step.Entry.GrantID != "" {
+			what += " " + step.Entry.GrantID
+		}
+		got = append(got, what+" "+change+" = "+after.String())
+	}
+	if want := strings.Split(strings.Join(words, " "), " | "); !slices.Equal(got, want) {
+		s.Fatalf("the history is %s", strings.Join(got, " | "))
+	}
+}
+
+// everyInstant checks the identity, and all else that holds for every answer,
+// at and around every instant of the story.
+func (s *script) everyInstant() {
+	instants := map[schemas.Millis]bool{balance.Beginning: true}
+	add := func(t schemas.Millis) {
+		for _, near := range []schemas.Millis{t - grid, t, t + 1, t + grid} {
+			if t != schemas.NoInstant {
+				instants[near] = true
+			}
+		}
+	}
+	for _, e := range s.entries {
+		add(e.At)
+		add(e.EffectiveAt)
+		add(e.ExpiresAt)
+	}
+	for _, u := range s.usages {
+		add(u.at)
+	}
+	for at := range instants {
+		explain(s, s.entries, s.usages, at)
+		stepsOf(s, s.entries, s.usages, at)
 	}
 }
 
