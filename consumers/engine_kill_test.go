@@ -19,7 +19,7 @@ import (
 // as a duplicate. These tests kill the engine there, part by part.
 
 // killedAt are the tables in the order in which one batch reaches them.
-var killedAt = []string{"events", "usage_1m", "usage_15m", "usage_1d", "rejections", "ingest_batches"}
+var killedAt = []string{"events", "usage_1m", "usage_15m", "usage_15m_total", "usage_1d", "rejections", "ingest_batches"}
 
 func TestConsumerMendsWhatAKilledClickHouseLost(t *testing.T) {
 	t.Parallel()
@@ -195,12 +195,13 @@ func TestConsumerNeedsNoTokenToRecover(t *testing.T) {
 func (r *rig) forgetTokens() {
 	r.t.Helper()
 	for table, columns := range map[string]string{
-		"events":         "workspace_id, kpart, epoch, repair, time) SELECT 'forget', 0, 0, 1, now64()",
-		"rejections":     "topic) SELECT 'forget'",
-		"ingest_batches": "topic) SELECT 'forget'",
-		"usage_1m":       "workspace_id, bucket) SELECT 'forget', now()",
-		"usage_15m":      "workspace_id, bucket) SELECT 'forget', now()",
-		"usage_1d":       "workspace_id, bucket) SELECT 'forget', now()",
+		"events":          "workspace_id, kpart, epoch, repair, time) SELECT 'forget', 0, 0, 1, now64()",
+		"rejections":      "topic) SELECT 'forget'",
+		"ingest_batches":  "topic) SELECT 'forget'",
+		"usage_1m":        "workspace_id, bucket) SELECT 'forget', now()",
+		"usage_15m":       "workspace_id, bucket) SELECT 'forget', now()",
+		"usage_15m_total": "workspace_id, bucket) SELECT 'forget', now()",
+		"usage_1d":        "workspace_id, bucket) SELECT 'forget', now()",
 	} {
 		r.exec(`ALTER TABLE ` + table + ` MODIFY SETTING non_replicated_deduplication_window = 1`)
 		for i := range 3 {
@@ -220,7 +221,7 @@ func (r *rig) forgetTokens() {
 func TestEachBatchIsOnePartOfEachRollup(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, storetest.ClickHouse(t))
-	tables := []string{"usage_1m", "usage_15m", "usage_1d"}
+	tables := []string{"usage_1m", "usage_15m", "usage_15m_total", "usage_1d"}
 	const rows = 150_000
 	ws, day := r.workspaceIn(2), time.Now().UTC().Truncate(24*time.Hour).Add(-24*time.Hour)
 	all := make([]sent, rows)

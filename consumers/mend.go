@@ -15,12 +15,21 @@ import (
 )
 
 // level is one rollup and what it is compared with: 1m with the raw events,
-// the coarser ones with the next finer, which has been mended before. A mended
-// row cascades through the views, so each level is read after that.
+// the others with the one they come from, which has been mended before. A
+// mended row cascades through the views, so each level is read after that.
 type level struct {
 	table  string
 	bucket time.Duration
 	source string // SELECT of the right rows of the touched buckets
+	total  bool   // of the workspace: no campaign, no action
+}
+
+// keys are what its rows are told apart by beside workspace and bucket.
+func (l *level) keys() string {
+	if l.total {
+		return "'' AS campaign_id, '' AS action"
+	}
+	return "campaign_id, action"
 }
 
 const touchedBuckets = `(workspace_id, bucket) IN (SELECT workspace_id, bucket FROM touched)`
@@ -30,17 +39,22 @@ var levels = []level{
 		toInt128(credits_micro) AS c, toInt128(if(credits_micro < 0, -credits_micro, 0)) AS r, toInt64(1) AS n
 		FROM events WHERE workspace_id IN (SELECT workspace_id FROM touched)
 		AND time >= fromUnixTimestamp64Milli({from:Int64}, 'UTC') AND time < fromUnixTimestamp64Milli({to:Int64}, 'UTC')
-		AND ` + touchedBuckets},
+		AND ` + touchedBuckets, false},
 	{"usage_15m", 15 * time.Minute, `SELECT workspace_id, toStartOfFifteenMinutes(u.bucket) AS bucket, campaign_id, action,
 		credits_micro AS c, refunds_micro AS r, events AS n
 		FROM usage_1m AS u WHERE workspace_id IN (SELECT workspace_id FROM touched)
 		AND u.bucket >= toDateTime({from:Int64} / 1000, 'UTC') AND u.bucket < toDateTime({to:Int64} / 1000, 'UTC')
-		AND (workspace_id, toStartOfFifteenMinutes(u.bucket)) IN (SELECT workspace_id, bucket FROM touched)`},
+		AND (workspace_id, toStartOfFifteenMinutes(u.bucket)) IN (SELECT workspace_id, bucket FROM touched)`, false},
+	{"usage_15m_total", 15 * time.Minute, `SELECT workspace_id, bucket, '' AS campaign_id, '' AS action,
+		credits_micro AS c, refunds_micro AS r, events AS n
+		FROM usage_15m WHERE workspace_id IN (SELECT workspace_id FROM touched)
+		AND bucket >= toDateTime({from:Int64} / 1000, 'UTC') AND bucket < toDateTime({to:Int64} / 1000, 'UTC')
+		AND ` + touchedBuckets, true},
 	{"usage_1d", 24 * time.Hour, `SELECT workspace_id, toDateTime(toStartOfDay(u.bucket, 'UTC'), 'UTC') AS bucket, campaign_id, action,
 		credits_micro AS c, refunds_micro AS r, events AS n
 		FROM usage_15m AS u WHERE workspace_id IN (SELECT workspace_id FROM touched)
 		AND u.bucket >= toDateTime({from:Int64} / 1000, 'UTC') AND u.bucket < toDateTime({to:Int64} / 1000, 'UTC')
-		AND (workspace_id, toDateTime(toStartOfDay(u.bucket, 'UTC'), 'UTC')) IN (SELECT workspace_id, bucket FROM touched)`},
+		AND (workspace_id, toDateTime(toStartOfDay(u.bucket, 'UTC'), 'UTC')) IN (SELECT workspace_id, bucket FROM touched)`, false},
 }
 
 // difference is what a rollup lacks (negative: has too much) for one key.
@@ -73,7 +87,7 @@ func (p *partition) mend(ctx context.Context, b *batch) error {
 			}
 			p.c.log.Warn("a rollup differs from its source and is mended", "table", l.table, "partition", p.String(), "offsets", b.String(), "keys", len(diffs))
 			p.c.metrics.repairs.WithLabelValues(l.table).Add(float64(len(diffs)))
-			in, hash := rollupInput(diffs)
+			in, hash := rollupInput(diffs, l.total)
 			token := fmt.Sprintf("%s/mend-%d-%016x", p.token(b.span, l.table), attempt, hash)
 			if _, err := p.insert(ctx, l.table, token, in); err != nil {
 				return err
@@ -91,7 +105,7 @@ func (p *partition) differences(ctx context.Context, b *batch, l level) ([]diffe
 		return nil, err
 	}
 	query := `SELECT workspace_id, bucket, campaign_id, action, sum(c) AS dc, sum(r) AS dr, sum(n) AS dn FROM (` + l.source + `
-		UNION ALL SELECT workspace_id, bucket, campaign_id, action, -credits_micro, -refunds_micro, -events
+		UNION ALL SELECT workspace_id, bucket, ` + l.keys() + `, -credits_micro, -refunds_micro, -events
 		FROM ` + l.table + ` WHERE workspace_id IN (SELECT workspace_id FROM touched) AND ` + touchedBuckets + `)
 		GROUP BY workspace_id, bucket, campaign_id, action HAVING dc != 0 OR dr != 0 OR dn != 0
 		ORDER BY workspace_id, bucket, campaign_id, action`
@@ -156,9 +170,9 @@ func touchedBy(t *rows, bucket time.Duration) (table *ext.Table, from, to int64,
 	return table, from, to, nil
 }
 
-// rollupInput returns the differences as rows and a hash of them: the token of
-// a repair names what it mends.
-func rollupInput(diffs []difference) (proto.Input, uint64) {
+// rollupInput returns the differences as rows, of a total without campaign and
+// action, and a hash of them: the token of a repair names what it mends.
+func rollupInput(diffs []difference, total bool) (proto.Input, uint64) {
 	var (
 		workspace, campaign stringColumn
 		action              dictColumn
@@ -178,11 +192,14 @@ func rollupInput(diffs []difference) (proto.Input, uint64) {
 		_, _ = fmt.Fprintf(hash, "%q %d %q %q", d.workspace, d.bucket, d.campaign, d.action)
 		_, _ = fmt.Fprintf(hash, " %s %s %d\n", d.micro, d.refunds, d.events)
 	}
-	return proto.Input{
+	in := proto.Input{
 		{Name: "workspace_id", Data: &workspace}, {Name: "bucket", Data: &dateTimeColumn{bucket}},
-		{Name: "campaign_id", Data: &campaign}, {Name: "action", Data: &action},
 		{Name: "credits_micro", Data: &micro}, {Name: "refunds_micro", Data: &refunds}, {Name: "events", Data: &events},
-	}, hash.Sum64()
+	}
+	if !total {
+		in = append(in, proto.InputColumn{Name: "campaign_id", Data: &campaign}, proto.InputColumn{Name: "action", Data: &action})
+	}
+	return in, hash.Sum64()
 }
 
 // dateTimeColumn is DateTime('UTC') in seconds.

@@ -116,7 +116,7 @@ func TestConsumerGoesOnWhereRetentionTookWhatWasCounted(t *testing.T) {
 	r.consume(r.onesIn(0, 50, "old")...) // again, though Kafka has the first no more
 	r.start()
 	r.waitDone()
-	for table, want := range map[string]uint64{"events": 100, "usage_1m": 100, "usage_15m": 100, "usage_1d": 100} {
+	for table, want := range map[string]uint64{"events": 100, "usage_1m": 100, "usage_15m": 100, "usage_15m_total": 100, "usage_1d": 100} {
 		n := "count()"
 		if table != "events" {
 			n = "toUInt64(sum(events))"

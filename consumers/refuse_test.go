@@ -22,7 +22,7 @@ import (
 // rollups before the broken one are written.
 func TestConsumerRetriesAMaterializedViewThatThrows(t *testing.T) {
 	t.Parallel()
-	for _, view := range []struct{ rollup, source string }{{"usage_1m", "events"}, {"usage_15m", "usage_1m"}, {"usage_1d", "usage_15m"}} {
+	for _, view := range []struct{ rollup, source string }{{"usage_1m", "events"}, {"usage_15m", "usage_1m"}, {"usage_15m_total", "usage_15m"}, {"usage_1d", "usage_15m"}} {
 		t.Run(view.rollup, func(t *testing.T) {
 			t.Parallel()
 			r := newRig(t, storetest.ClickHouse(t))

@@ -79,7 +79,7 @@ func newTestbed(t testing.TB, db *storetest.Database, span int64, memory int) *t
 	})
 	b := &testbed{c: c, db: c.db, span: span, memory: memory, oracle: naiveFilter{window: span}}
 	// The rollups are not this test's.
-	for _, view := range []string{"usage_1m_view", "usage_15m_view", "usage_1d_view"} {
+	for _, view := range []string{"usage_1m_view", "usage_15m_view", "usage_15m_total_view", "usage_1d_view"} {
 		if err := c.db.Exec(context.Background(), `DROP TABLE IF EXISTS `+view); err != nil {
 			t.Fatal(err)
 		}

@@ -37,12 +37,14 @@ func benchHarness(b *testing.B) *harness {
 			concat('cmp_', toString(intDiv(number, 2) %% %d)), ['lead', 'phone'][number %% 2 + 1], 1000000 + number %% 7, number %% 3, 5
 			FROM numbers(%d)`, table, now.Truncate(width).Unix(), int(width.Seconds()), 2*benchCampaigns, benchCampaigns, 2*benchCampaigns*buckets))
 	}
-	for _, view := range []string{"usage_1m_view", "usage_15m_view", "usage_1d_view"} {
+	for _, view := range []string{"usage_1m_view", "usage_15m_view", "usage_15m_total_view", "usage_1d_view"} {
 		h.exec("DROP VIEW " + view)
 	}
 	fill("usage_1d", 24*time.Hour, 400)
 	fill("usage_15m", 15*time.Minute, 8*96)
 	fill("usage_1m", time.Minute, 1440)
+	h.exec(fmt.Sprintf(`INSERT INTO usage_15m_total SELECT 'ws_bench', toDateTime(%d, 'UTC') - 900 * (1 + number), 1000000, 0, 5 FROM numbers(%d)`,
+		now.Truncate(15*time.Minute).Unix(), 400*96))
 	h.exec(fmt.Sprintf(`INSERT INTO events (workspace_id, time, event_id, campaign_id, action, credits_micro)
 		SELECT 'ws_bench', toDateTime64(%d, 3, 'UTC') - number / 100, toString(number), concat('cmp_', toString(number %% %d)), 'lead', 1000000
 		FROM numbers(100000)`, now.Unix(), benchCampaigns))

@@ -14,8 +14,9 @@
 //  1. Every sum comes from one mechanism, [Server.sums] in sums.go: a sorted
 //     list of edges goes in, net, refunds and events per interval and key come
 //     out of one SQL statement. SQL receives edges, never a zone.
-//  2. A sum reads whole buckets of the coarsest rollup that fits (schemas.Pieces)
-//     and raw events only for a partial minute at an edge.
+//  2. A sum reads whole buckets of the coarsest rollup that fits (schemas.Pieces;
+//     of a whole workspace usage_15m_total) and raw events only for a partial
+//     minute at an edge.
 //  3. Figures of one answer that must agree come from one statement: the
 //     segments of a balance and its burn windows, the series and their total,
 //     a campaign's used and its unattributed neighbour.

@@ -37,8 +37,9 @@ func TestYearOfDaysReadsDaysAndNotEvents(t *testing.T) {
 		SELECT 'ws_b', toDateTime64(%d, 3, 'UTC') - 1 - number * 1.7, toString(number), concat('cmp_', toString(number %% 10)), 1000000 FROM numbers(1000000)`, day.Unix()))
 	h.exec(fmt.Sprintf(`INSERT INTO usage_1d SELECT concat('ws_', char(97 + number %% 3)), toDateTime(%d, 'UTC') - 86400 * (1 + intDiv(number, 12000)),
 		concat('cmp_', toString(intDiv(number, 3) %% 4000)), '', 1000000, 0, 1 FROM numbers(400 * 12000)`, day.Unix()))
+	h.exec(fmt.Sprintf(`INSERT INTO usage_15m_total SELECT 'ws_b', toDateTime(%d, 'UTC') - 86400 * (1 + number), 4000000000, 0, 4000 FROM numbers(400)`, day.Unix()))
 	from := day.AddDate(-1, 0, 0)
-	q := url.Values{"from": {from.Format(time.RFC3339)}, "to": {day.Format(time.RFC3339)}, "bucket": {"1d"}}
+	q := url.Values{"from": {from.Format(time.RFC3339)}, "to": {day.Format(time.RFC3339)}, "bucket": {"1d"}, "group_by": {"campaign"}}
 	var got queryapi.Usage
 	h.get("/v1/workspaces/ws_b/usage", q, &got)
 	days := day.Sub(from).Hours() / 24
@@ -50,10 +51,13 @@ func TestYearOfDaysReadsDaysAndNotEvents(t *testing.T) {
 	if read, most := h.readRows()["usage"], days*4000+20*10+20*8192; read > most {
 		t.Errorf("%.0f rows read, want at most %.0f", read, most)
 	}
-	before := h.readRows()["balance"]
+	// A balance reads totals: a row a day here, 96 where there are events.
 	var b queryapi.Balance
 	h.get("/v1/workspaces/ws_b/balance", nil, &b)
-	if read := h.readRows()["balance"] - before; read > 400*4000+50*8192 {
+	if want := fmt.Sprint(-400*4000 - 1_000_000); string(b.Remaining) != want {
+		t.Errorf("balance %s, want %s", b.Remaining, want)
+	}
+	if read := h.readRows()["balance"]; read > 400+20*96+20*8192 {
 		t.Errorf("the balance read %.0f rows", read)
 	}
 }

@@ -145,7 +145,13 @@ func (q *sumQuery) statement() (string, parameters) {
 
 	var legs []string
 	runs := runsOf(q.edges)
-	for _, table := range []string{"usage_1d", "usage_15m", "usage_1m"} {
+	if q.group == byNone && filter == "" {
+		// Of a whole workspace there are totals.
+		runs["usage_15m_total"] = joined(append(runs["usage_1d"], runs["usage_15m"]...))
+		delete(runs, "usage_1d")
+		delete(runs, "usage_15m")
+	}
+	for _, table := range []string{"usage_1d", "usage_15m_total", "usage_15m", "usage_1m"} {
 		if len(runs[table]) > 0 {
 			legs = append(legs, rollupLeg(table, columns, runs[table], bound)+filter)
 		}
@@ -173,6 +179,7 @@ var coarse = map[string]struct {
 }{
 	"usage_15m": {"toStartOfHour", 60 * minuteMillis},
 	"usage_1m":  {"toStartOfFifteenMinutes", 15 * minuteMillis},
+	// usage_15m_total is small enough to be read whole.
 }
 
 // rollupLeg reads the runs of one rollup. The primary key narrows by the whole
@@ -236,18 +243,26 @@ func runsOf(edges []schemas.Millis) map[string][]span {
 		}
 	}
 	for table, spans := range runs {
-		slices.SortFunc(spans, func(a, b span) int { return cmp.Compare(a.from, b.from) })
-		joined := spans[:1]
-		for _, next := range spans[1:] {
-			if last := &joined[len(joined)-1]; last.to == next.from {
-				last.to = next.to
-			} else {
-				joined = append(joined, next)
-			}
-		}
-		runs[table] = joined
+		runs[table] = joined(spans)
 	}
 	return runs
+}
+
+// joined sorts spans and joins what adjoins.
+func joined(spans []span) []span {
+	if len(spans) == 0 {
+		return nil
+	}
+	slices.SortFunc(spans, func(a, b span) int { return cmp.Compare(a.from, b.from) })
+	out := spans[:1]
+	for _, next := range spans[1:] {
+		if last := &out[len(out)-1]; last.to == next.from {
+			last.to = next.to
+		} else {
+			out = append(out, next)
+		}
+	}
+	return out
 }
 
 // parameters are the server-side parameters of a statement in ClickHouse's

@@ -280,7 +280,7 @@ func (b *bench) consume(ctx context.Context, n network) ([]string, func() error,
 	ctx, cancel := context.WithCancel(ctx)
 	done := make(chan error, 1)
 	go func() { done <- consumer.Run(ctx) }()
-	tables := []string{".events", ".usage_1m", ".usage_15m", ".usage_1d"}
+	tables := []string{".events", ".usage_1m", ".usage_15m", ".usage_15m_total", ".usage_1d"}
 	for i := range tables {
 		tables[i] = n.database + tables[i]
 	}
