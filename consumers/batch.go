@@ -20,7 +20,7 @@ type batch struct {
 	reroutes   []reroute
 	duplicates uint64
 	skipped    uint64
-	bytes      int // of the values read, as a measure of memory
+	bytes      int // of memory that its rows, rejections and reroutes take
 	startedAt  time.Time
 	since      time.Time // everything that arrived before is counted once what is before the batch is
 
@@ -92,10 +92,29 @@ func (b *batch) rowsFor(t schemas.EventType) *rows {
 // by seal, while its bytes still stand.
 func (b *batch) note(rec *record) {
 	b.lastKoff, b.lastTime = rec.offset, rec.timestamp
-	b.bytes += len(rec.key) + len(rec.value)
-	for _, h := range rec.headers {
-		b.bytes += len(h.Key) + len(h.Value)
+}
+
+// rowOverhead is what a row takes beyond its texts: 60 bytes in columns of
+// fixed width, five for each text, some slack of growing.
+const rowOverhead = 96
+
+// rowBytes is the memory that an event's row takes; action, source and the
+// like are few and stand in a dictionary.
+func rowBytes(ev *schemas.Event) int {
+	n := rowOverhead + len(ev.WorkspaceID) + len(ev.ID) + len(ev.CampaignID) + len(ev.Actor) + len(ev.GrantID) + len(ev.Note) + len(ev.Name)
+	for _, a := range ev.Attributes {
+		n += len(a.Key) + len(a.Value) + 10
 	}
+	return n
+}
+
+// recordBytes is the memory that a record takes which is kept as it is.
+func recordBytes(rec *record) int {
+	n := rowOverhead + len(rec.key) + len(rec.value)
+	for _, h := range rec.headers {
+		n += len(h.Key) + len(h.Value)
+	}
+	return n
 }
 
 // token names a batch's block in one table for deduplication (invariant 1).

@@ -38,7 +38,7 @@ type Config struct {
 	InsertTimeout  time.Duration // after which an INSERT's fate is unknown; 5 min
 	Inserts        int           // INSERTs at the same time; 4
 	FilterBytes    int           // memory for ids of the consumption topic; 192 MiB
-	BatchBytes     int           // values of all batches being built or written; 256 MiB
+	BatchBytes     int           // memory of all batches being built or written; 192 MiB
 	FetchBytes     int           // of one partition in one answer; 2 MiB
 
 	Log        *slog.Logger          // slog.Default
@@ -62,7 +62,7 @@ func (c Config) withDefaults() Config {
 	set(&c.InsertTimeout, 5*time.Minute)
 	size(&c.Inserts, 4)
 	size(&c.FilterBytes, 192<<20)
-	size(&c.BatchBytes, 256<<20)
+	size(&c.BatchBytes, 192<<20)
 	size(&c.FetchBytes, 2<<20)
 	if c.Log == nil {
 		c.Log = slog.Default()

@@ -60,17 +60,21 @@ func (p *partition) count(rec *record) bool {
 	switch {
 	case o.rejection != nil:
 		b.rejected.append(p.topic, rec, from, ev.WorkspaceID, o.rejection)
+		b.bytes += recordBytes(rec)
 	case o.partition >= 0:
 		b.reroutes = append(b.reroutes, p.reroute(rec, o.partition))
+		b.bytes += recordBytes(rec)
 	case o.verdict == unresolved:
 		return false
 	case o.verdict == duplicate:
 		b.duplicates++
 	case o.verdict == conflict:
 		b.rejected.append(p.topic, rec, from, ev.WorkspaceID, &schemas.Rejection{Code: schemas.Conflict, Message: p.conflictMessage(ev)})
+		b.bytes += recordBytes(rec)
 	default:
 		p.filter.add(ev, rec.offset)
 		b.rowsFor(ev.Type).append(ev, from)
+		b.bytes += rowBytes(ev)
 	}
 	return true
 }

@@ -20,7 +20,7 @@ type partition struct {
 	topic string
 	id    int
 
-	batchBytes int // values of one batch; a larger one freezes
+	batchBytes int // memory of one batch; a larger one freezes
 
 	decoder *schemas.Decoder
 	reader  recordReader
@@ -350,7 +350,7 @@ func (p *partition) full() bool {
 }
 
 // freezeIfFull freezes the batch in the middle of an answer when it has
-// reached its bound, and waits while two are on their way already.
+// reached its bound, and waits while one is on its way already.
 func (p *partition) freezeIfFull(ctx context.Context, last int64) error {
 	if !p.full() {
 		return nil
@@ -367,9 +367,12 @@ func (p *partition) freezeIfFull(ctx context.Context, last int64) error {
 	return nil
 }
 
-// pipelined is how many batches of a partition may be frozen at once: one is
-// inserted while the next has its intent committed.
-const pipelined = 2
+// pipelined is how many batches of a partition may be frozen at once. While
+// one is inserted the next is built, and goes on growing, instead of waiting
+// frozen: of the same memory larger batches are made, which ClickHouse merges
+// less often. Their intents need not be ahead, because other partitions'
+// INSERTs fill the moment of a commit.
+const pipelined = 1
 
 func (p *partition) inFlight() int {
 	p.mu.Lock()

@@ -25,6 +25,7 @@ func (c *consumeCmd) Run(ctx context.Context, e *env) error {
 	if err != nil {
 		return err
 	}
+	c.boundMemory(besidesConsumer)
 	e.Log.Info("configuration", e.Settings...)
 	opsListener, err := listen(ctx, c.OpsListen, "--ops-listen")
 	if err != nil {

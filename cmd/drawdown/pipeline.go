@@ -11,6 +11,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"strings"
 	"time"
 
@@ -43,7 +44,7 @@ type consumerFlags struct {
 	Linger         time.Duration `name:"linger" env:"DRAWDOWN_LINGER" default:"500ms" help:"How long a batch waits for more events."`
 	SessionTimeout time.Duration `name:"session-timeout" env:"DRAWDOWN_SESSION_TIMEOUT" default:"30s" help:"After which a silent consumer loses its partitions."`
 	FilterMemory   int           `name:"filter-memory-mb" env:"DRAWDOWN_FILTER_MEMORY_MB" default:"192" help:"Memory for ids of the deduplicating filter, in MiB."`
-	BatchMemory    int           `name:"batch-memory-mb" env:"DRAWDOWN_BATCH_MEMORY_MB" default:"256" help:"Memory for events that are being built into batches or written, in MiB."`
+	BatchMemory    int           `name:"batch-memory-mb" env:"DRAWDOWN_BATCH_MEMORY_MB" default:"192" help:"Memory for events that are being built into batches or written, in MiB; more makes larger batches, which ClickHouse merges less often."`
 	Resume         bool          `name:"resume-from-ledger" help:"Go on at the end of the ledger where the committed offset contradicts it, after verifying what stands past it."`
 	AcceptRules    bool          `name:"accept-rules" help:"Finish batches that were begun under other rules (limits, decoder, partition count)."`
 }
@@ -140,6 +141,19 @@ func migrateOnce(ctx context.Context, log *slog.Logger, n network, cluster strin
 	return schemas.Migrate(ctx, db, schemas.MigrateOptions{Database: n.database, Cluster: cluster, EventsTTL: ttl, Log: log})
 }
 
+// besidesConsumer is what a consuming process takes beside filter and batches,
+// in MiB: fetched answers (2 MiB of each partition, twice), code, stacks, what
+// waits to be collected.
+const besidesConsumer = 96
+
+// boundMemory keeps the garbage collector from letting the heap double what
+// filter and batches hold; a GOMEMLIMIT in the environment goes before.
+func (f consumerFlags) boundMemory(besides int) {
+	if os.Getenv("GOMEMLIMIT") == "" {
+		debug.SetMemoryLimit(int64(f.FilterMemory+f.BatchMemory+besides) << 20)
+	}
+}
+
 // newConsumer wires the consumer of a process.
 func newConsumer(n network, counting countingFlags, tuning consumerFlags, log *slog.Logger, registry prometheus.Registerer) (*consumers.Consumer, error) {
 	return consumers.New(consumers.Config{
@@ -155,7 +169,7 @@ func newConsumer(n network, counting countingFlags, tuning consumerFlags, log *s
 const (
 	// answerCacheBytes holds the dashboards of some thousand workspaces: an
 	// answer is 1 to 100 kB.
-	answerCacheBytes = 64 << 20
+	answerCacheBytes = 32 << 20
 	// progressAge is what a live dashboard does not notice, and lets any number
 	// of viewers ask ClickHouse ten times a second.
 	progressAge = 100 * time.Millisecond
@@ -204,18 +218,22 @@ const devFile = "dev.json"
 
 // devToken returns the token in dev.json, or a new one.
 func devToken(dataDir string) (string, error) {
-	var access devAccess
-	text, err := os.ReadFile(filepath.Join(dataDir, devFile))
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
+	access, err := readDevAccess(filepath.Join(dataDir, devFile))
+	if errors.Is(err, fs.ErrNotExist) {
 		return rand.Text(), nil
-	case err != nil:
-		return "", fmt.Errorf("cannot read the token: %w", err)
+	}
+	return access.Token, err
+}
+
+func readDevAccess(path string) (access devAccess, err error) {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return access, fmt.Errorf("cannot read the token: %w", err)
 	}
 	if err := json.Unmarshal(text, &access); err != nil || access.Token == "" {
-		return "", fmt.Errorf("cannot read the token from %s: it is no {\"url\",\"token\"}; remove the file to get a new one", filepath.Join(dataDir, devFile))
+		return access, fmt.Errorf("cannot read the token from %s: it is no {\"url\",\"token\"}; remove the file to get a new one", path)
 	}
-	return access.Token, nil
+	return access, nil
 }
 
 // writeSecret replaces a file as a whole, readable by its owner alone.
