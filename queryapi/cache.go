@@ -3,6 +3,8 @@ package queryapi
 import (
 	"context"
 	"errors"
+	"fmt"
+	"runtime/debug"
 	"sync"
 
 	"golang.org/x/sync/singleflight"
@@ -47,7 +49,7 @@ func (c *answerCache) get(ctx context.Context, key string, compute func(context.
 	done := c.once.DoChan(key, func() (any, error) {
 		shared, cancel := context.WithTimeout(context.WithoutCancel(ctx), requestTimeout)
 		defer cancel()
-		made, err := compute(shared)
+		made, err := unlessPanic(func() (cached, error) { return compute(shared) })
 		if err == nil {
 			c.put(key, made)
 		}
@@ -63,6 +65,17 @@ func (c *answerCache) get(ctx context.Context, key string, compute func(context.
 	case <-ctx.Done():
 		return cached{}, ctx.Err()
 	}
+}
+
+// unlessPanic makes an error of a panic: in the goroutine of a singleflight
+// nobody else could, and the process would end.
+func unlessPanic[T any](f func() (T, error)) (made T, err error) {
+	defer func() {
+		if cause := recover(); cause != nil {
+			err = fmt.Errorf("panic: %v\n%s", cause, debug.Stack())
+		}
+	}()
+	return f()
 }
 
 func (c *answerCache) lookUp(key string) (cached, bool) {

@@ -76,7 +76,7 @@ func (s *Server) freshness(ctx context.Context, workspaceID string) (freshness, 
 		done := s.progress.once.DoChan(strconv.Itoa(partition), func() (any, error) {
 			shared, cancel := context.WithTimeout(context.WithoutCancel(ctx), requestTimeout)
 			defer cancel()
-			read, err := s.readProgress(shared, partition)
+			read, err := unlessPanic(func() (progress, error) { return s.readProgress(shared, partition) })
 			if err == nil {
 				s.progress.put(partition, read)
 			}

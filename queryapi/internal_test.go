@@ -132,3 +132,13 @@ func TestNoInputIsPartOfAStatement(t *testing.T) {
 		t.Error(statement)
 	}
 }
+
+func TestAPanicInASharedAnswerIsAnErrorOfThoseWhoAsked(t *testing.T) {
+	c := answerCache{limit: 1 << 20}
+	for range 2 {
+		_, err := c.get(t.Context(), "question", func(context.Context) (cached, error) { panic("no answer") })
+		if err == nil || !strings.Contains(err.Error(), "no answer") || !strings.Contains(err.Error(), "internal_test.go") {
+			t.Errorf("%v", err)
+		}
+	}
+}
