@@ -158,7 +158,7 @@ func TestWrongConfigurationEndsTheProgram(t *testing.T) {
 		says string
 	}{
 		"partitions": {append([]string{"consume", "--ops-listen", "127.0.0.1:0", "--partitions", "12", "--kafka-brokers", p.broker.Addr}, append(p.sender[4:], store...)...), "4 partitions, 12 are configured"},
-		"password":   {[]string{"migrate", "--clickhouse-addr", p.access.Addr, "--clickhouse-user", p.access.User, "--clickhouse-password-file", wrong}, "Authentication failed"},
+		"password":   {[]string{"serve", "--api-listen", "127.0.0.1:0", "--ops-listen", "127.0.0.1:0", "--token-file", wrong, "--clickhouse-addr", p.access.Addr, "--clickhouse-user", p.access.User, "--clickhouse-password-file", wrong}, "Authentication failed"},
 	} {
 		code, _, stderr := run(t, c.args...)
 		if code != 2 || !strings.Contains(stderr, c.says) {
