@@ -146,6 +146,10 @@ func migrateOnce(ctx context.Context, log *slog.Logger, n network, cluster strin
 // waits to be collected.
 const besidesConsumer = 96
 
+// besidesAPI is what the API adds in the same process, in MiB: answers kept,
+// and some large ones being made.
+const besidesAPI = 128
+
 // boundMemory keeps the garbage collector from letting the heap double what
 // filter and batches hold; a GOMEMLIMIT in the environment goes before.
 func (f consumerFlags) boundMemory(besides int) {

@@ -45,6 +45,7 @@ func (c *upCmd) Run(ctx context.Context, e *env) (err error) {
 		return err
 	}
 	defer release()
+	c.boundMemory(besidesConsumer + besidesAPI)
 	e.Log.Info("configuration", e.Settings...)
 	registry := newRegistry()
 	api, err := listen(ctx, c.APIListen, "--api-listen")
