@@ -44,6 +44,7 @@ func keeping(h *harness, bytes int) (*queryapi.Server, func() uint64) {
 var figurePaths = []string{
 	"balance", "balance?as_of=2026-11-22T08:00:00Z", "usage", "usage?group_by=campaign&bucket=15m&from=2026-11-22T00:00:00Z&to=2026-11-23T00:00:00Z",
 	"usage?bucket=1h&from=2026-11-22T00:00:00Z&to=2026-11-22T09:00:00.250Z", "campaigns", "campaigns?sort=name&limit=1", "campaigns/cmp_1",
+	"history", "history?view=events&limit=2", "history?view=events&from=2026-11-22T00:00:00.250Z&campaign_id=cmp_1",
 }
 
 // TestKeptAnswersAreThoseThatWouldBeMade: whatever is counted, whenever it is

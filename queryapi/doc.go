@@ -28,7 +28,13 @@
 //  5. No user input is part of a statement's text: values travel as
 //     server-side parameters ({name:Type}), and the only variable text is
 //     chosen among constants of this package.
-//  6. 5xx bodies say nothing of the inside; the log has the rest under the
+//  6. A row of the history stands at a place that is made of the row alone
+//     (history_place.go), and a cursor is such a place and how the first page
+//     cut the days. So pages skip and double nothing while events come in, new
+//     or late. What a page has to tell apart is planned from the rollups
+//     (history_plan.go), its figures come from one walk over the whole past
+//     (history_rows.go), and so every balance_after is the workspace's.
+//  7. 5xx bodies say nothing of the inside; the log has the rest under the
 //     request id that the body names.
 //
 // Figures are decimal strings made from 128-bit sums; floats appear only in

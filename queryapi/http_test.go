@@ -48,6 +48,10 @@ func TestEveryWrongParameterIsNamed(t *testing.T) {
 		{"/campaigns?status=active&sort=size&order=up&limit=1001&cursor=!", queryapi.CodeInvalidParameter,
 			[]string{"query.cursor", "query.limit", "query.order", "query.sort", "query.status"}},
 		{"/campaigns?limit=0", queryapi.CodeInvalidParameter, []string{"query.limit"}},
+		{"/history?view=all&type=grant,gift&tz=Mars/Base&from=x&limit=1001&cursor=!&page=2", queryapi.CodeInvalidParameter,
+			[]string{"query.cursor", "query.from", "query.limit", "query.page", "query.type[1]", "query.tz", "query.view"}},
+		{"/history?from=2026-11-02T00:00:00Z&to=2026-11-01T00:00:00Z", queryapi.CodeInvalidParameter, []string{"query.to"}},
+		{"/history?type=grant&type=void", queryapi.CodeInvalidParameter, []string{"query.type"}},
 		{"/campaigns/cmp_1?bucket=x&q=1", queryapi.CodeInvalidParameter, []string{"query.bucket", "query.q"}},
 	} {
 		p := h.problemOf(h.do(http.MethodGet, base+c.target))

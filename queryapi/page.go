@@ -95,23 +95,33 @@ func (in *CampaignsInput) page(all []*campaignRow) ([]*campaignRow, bool) {
 func cursorAfter(row *campaignRow, sort string, listing []string) string {
 	key := keyOf(row, sort)
 	key.Digest = digest(listing)
-	// A struct of strings and numbers always encodes.
-	text, _ := json.Marshal(key)
-	return base64.RawURLEncoding.EncodeToString(text)
+	return encodeCursor(key)
 }
 
 var errCursor = errors.New("not a cursor of this list; take next_cursor and keep the other parameters")
 
 func parseCursor(text string, listing []string) (*cursor, error) {
-	raw, err := base64.RawURLEncoding.DecodeString(text)
-	if err != nil {
-		return nil, errCursor
-	}
 	var c cursor
-	if err := json.Unmarshal(raw, &c.sortKey); err != nil || c.Digest != digest(listing) {
+	if err := decodeCursor(text, &c.sortKey); err != nil || c.Digest != digest(listing) {
 		return nil, errCursor
 	}
 	return &c, nil
+}
+
+// encodeCursor makes opaque text of a struct of strings and numbers.
+func encodeCursor(fields any) string {
+	// Such a struct always encodes.
+	text, _ := json.Marshal(fields)
+	return base64.RawURLEncoding.EncodeToString(text)
+}
+
+// decodeCursor reads what encodeCursor made.
+func decodeCursor(text string, fields any) error {
+	raw, err := base64.RawURLEncoding.DecodeString(text)
+	if err != nil || json.Unmarshal(raw, fields) != nil {
+		return errCursor
+	}
+	return nil
 }
 
 // digest ties a cursor to its list. It keeps mistakes apart, not attackers: a

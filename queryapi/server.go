@@ -134,6 +134,7 @@ func (s *Server) route() error {
 	s.registerBalance(api)
 	s.registerUsage(api)
 	s.registerCampaigns(api)
+	s.registerHistory(api)
 	// huma's own error model is never sent; see problemTransformer.
 	delete(api.OpenAPI().Components.Schemas.Map(), "ErrorModel")
 	delete(api.OpenAPI().Components.Schemas.Map(), "ErrorDetail")

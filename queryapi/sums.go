@@ -48,16 +48,17 @@ type sumQuery struct {
 	workspace string
 	edges     []schemas.Millis // ascending, distinct; n+1 edges make n intervals
 	group     grouping
-	keep      []string // keys told apart, the others summed as one; nil: all
-	campaign  *string  // only this campaign; "": only unattributed
-	action    *string  // only this action
+	keep      []string         // keys told apart, the others summed as one; nil: all
+	apart     []schemas.Millis // where the intervals start whose keys are told apart, ascending; nil: all
+	campaign  *string          // only this campaign; "": only unattributed
+	action    *string          // only this action
 }
 
 // sumRow is a sum of one interval and key. Intervals without events have none.
 type sumRow struct {
 	interval int // between edges[interval] and edges[interval+1]
 	key      string
-	other    bool // all keys that are not kept
+	other    bool // all keys that are not told apart
 	usage
 	last schemas.Millis // start of the last bucket with events, of whichever table; 0: none
 }
@@ -116,10 +117,9 @@ func intervalAt(edges []schemas.Millis, at schemas.Millis) int {
 	return sort.Search(len(edges), func(i int) bool { return edges[i] > at }) - 1
 }
 
-// statement makes the SQL and its parameters: one leg per table (for raw
-// events one per partial minute), all summed by (edge, key). It is empty if
-// there is nothing to read. Its text depends on q only through constants
-// (invariant 5).
+// statement makes the SQL and its parameters: one leg per table, all summed by
+// (edge, key). It is empty if there is nothing to read. Its text depends on q
+// only through constants (invariant 5).
 func (q *sumQuery) statement() (string, parameters) {
 	bound := parameters{}
 	bound.string("workspace", q.workspace)
@@ -137,27 +137,39 @@ func (q *sumQuery) statement() (string, parameters) {
 	if column := q.group.column(); column != "" {
 		columns, key, by = column+" AS k, ", "toString(k)", "edge, key, other"
 	}
-	if q.keep != nil {
+	switch {
+	case q.keep != nil:
 		other = "k NOT IN {keep:Array(String)}"
 		key = "if(" + other + ", '', toString(k))"
 		bound.strings("keep", q.keep)
+	case q.apart != nil:
+		other = "edge NOT IN {apart:Array(Int64)}"
+		key = "if(" + other + ", '', toString(k))"
+		bound.integers("apart", q.apart)
 	}
 
 	var legs []string
-	runs := runsOf(q.edges)
-	if q.group == byNone && filter == "" {
-		// Of a whole workspace there are totals.
-		runs["usage_15m_total"] = joined(append(runs["usage_1d"], runs["usage_15m"]...))
-		delete(runs, "usage_1d")
-		delete(runs, "usage_15m")
-	}
-	for _, table := range []string{"usage_1d", "usage_15m_total", "usage_15m", "usage_1m"} {
+	runs := runsOf(q.edges, func(edge schemas.Millis) bool {
+		if filter != "" {
+			return false
+		}
+		_, apart := slices.BinarySearch(q.apart, edge)
+		return q.group == byNone || (q.apart != nil && !apart)
+	})
+	for _, table := range []string{"usage_1d", "usage_15m", "usage_1m"} {
 		if len(runs[table]) > 0 {
 			legs = append(legs, rollupLeg(table, columns, runs[table], bound)+filter)
 		}
 	}
-	for i, run := range runs["events"] {
-		legs = append(legs, rawLeg(i, columns, run, bound)+filter)
+	if len(runs["usage_15m_total"]) > 0 {
+		noKey := ""
+		if columns != "" {
+			noKey = "'' AS k, "
+		}
+		legs = append(legs, rollupLeg("usage_15m_total", noKey, runs["usage_15m_total"], bound))
+	}
+	if len(runs["events"]) > 0 {
+		legs = append(legs, rawLeg(columns, runs["events"], bound)+filter)
 	}
 	if len(legs) == 0 {
 		return "", nil
@@ -170,21 +182,27 @@ FROM (
 GROUP BY %s`, key, other, strings.Join(legs, "\nUNION ALL\n"), by), bound
 }
 
-// coarse is what narrows a scattered read of a rollup by its primary key: an
-// ordered function of bucket that puts what one run of that table lasts at the
-// most into few values, and its width.
-var coarse = map[string]struct {
-	function string
-	width    schemas.Millis
+// clocks say what the time of a row is in each table: a number of units of so
+// many milliseconds, in a column of the primary key. What narrows a scattered
+// read by that key is an ordered function of the column that puts what one run
+// of the table lasts at the most into few values of a width. Gaps between days
+// are not worth a second condition.
+var clocks = map[string]struct {
+	column, number, numberType string
+	unit                       schemas.Millis
+	coarse                     string
+	width                      schemas.Millis
 }{
-	"usage_15m": {"toStartOfHour", 60 * minuteMillis},
-	"usage_1m":  {"toStartOfFifteenMinutes", 15 * minuteMillis},
-	// usage_15m_total is small enough to be read whole.
+	"usage_1d": {"bucket", "toUnixTimestamp(bucket)", "UInt32", 1000, "", 0},
+	// Small enough to be read whole.
+	"usage_15m_total": {"bucket", "toUnixTimestamp(bucket)", "UInt32", 1000, "", 0},
+	"usage_15m":       {"bucket", "toUnixTimestamp(bucket)", "UInt32", 1000, "toStartOfHour", 60 * minuteMillis},
+	"usage_1m":        {"bucket", "toUnixTimestamp(bucket)", "UInt32", 1000, "toStartOfFifteenMinutes", 15 * minuteMillis},
+	"events":          {"time", "toUnixTimestamp64Milli(time)", "Int64", 1, "toStartOfMinute", minuteMillis},
 }
 
 // rollupLeg reads the runs of one rollup. The primary key narrows by the whole
-// range and, where that has gaps, by coarse; the boundaries of the runs then
-// decide exactly. Gaps between days are not worth a second condition.
+// range and, where that has gaps, by what narrows a scattered read.
 func rollupLeg(table, columns string, runs []span, bound parameters) string {
 	from, to := table+"_from", table+"_to"
 	bound.integer(from, int64(runs[0].from/1000))
@@ -192,54 +210,66 @@ func rollupLeg(table, columns string, runs []span, bound parameters) string {
 	leg := fmt.Sprintf(`SELECT toInt64(toUnixTimestamp(bucket)) * 1000 AS at, %scredits_micro AS net, refunds_micro AS refunds, events AS count
 FROM %s
 WHERE workspace_id = {workspace:String} AND bucket >= {%s:UInt32} AND bucket < {%s:UInt32}`, columns, table, from, to)
+	return leg + scattered(table, runs, bound)
+}
+
+// rawLeg reads parts of minutes of events.
+func rawLeg(columns string, runs []span, bound parameters) string {
+	bound.integer("events_from", int64(runs[0].from))
+	bound.integer("events_to", int64(runs[len(runs)-1].to))
+	return fmt.Sprintf(`SELECT toUnixTimestamp64Milli(time) AS at, %stoInt128(credits_micro) AS net, toInt128(if(credits_micro < 0, -credits_micro, 0)) AS refunds, toInt64(1) AS count
+FROM events
+WHERE workspace_id = {workspace:String} AND time >= fromUnixTimestamp64Milli({events_from:Int64}, 'UTC') AND time < fromUnixTimestamp64Milli({events_to:Int64}, 'UTC')`, columns) +
+		scattered("events", runs, bound)
+}
+
+// scattered is the condition that decides which of several runs a row is in,
+// if any: what its time rounds down to among all boundaries is the start of a
+// run if it is in one, else the end of the one before.
+func scattered(table string, runs []span, bound parameters) string {
 	if len(runs) == 1 {
-		return leg
+		return ""
 	}
-	// What a row's bucket rounds down to among all boundaries is the start of
-	// a run if the row is in it, else the end of the one before.
+	clock := clocks[table]
 	starts, boundaries, coarsely := table+"_starts", table+"_boundaries", table+"_coarse"
-	unit, narrows := coarse[table]
 	var startsOf, boundariesOf, coarseOf []schemas.Millis
 	for _, run := range runs {
-		startsOf = append(startsOf, run.from/1000)
-		boundariesOf = append(boundariesOf, run.from/1000, run.to/1000)
-		for at := run.from; narrows && at < run.to; at = at - at%unit.width + unit.width {
-			coarseOf = append(coarseOf, (at-at%unit.width)/1000)
+		startsOf = append(startsOf, run.from/clock.unit)
+		boundariesOf = append(boundariesOf, run.from/clock.unit, run.to/clock.unit)
+		for at := run.from; clock.coarse != "" && at < run.to; at = at - at%clock.width + clock.width {
+			coarseOf = append(coarseOf, (at-at%clock.width)/1000)
 		}
 	}
 	bound.integers(starts, startsOf)
 	bound.integers(boundaries, boundariesOf)
-	leg += fmt.Sprintf("\n  AND roundDown(toUnixTimestamp(bucket), {%s:Array(UInt32)}) IN {%s:Array(UInt32)}", boundaries, starts)
-	if narrows {
+	condition := fmt.Sprintf("\n  AND roundDown(%s, {%s:Array(%s)}) IN {%s:Array(%s)}",
+		clock.number, boundaries, clock.numberType, starts, clock.numberType)
+	if clock.coarse != "" {
 		bound.integers(coarsely, slices.Compact(coarseOf))
-		leg += fmt.Sprintf("\n  AND toUnixTimestamp(%s(bucket)) IN {%s:Array(UInt32)}", unit.function, coarsely)
+		condition += fmt.Sprintf("\n  AND toUnixTimestamp(%s(%s)) IN {%s:Array(UInt32)}", clock.coarse, clock.column, coarsely)
 	}
-	return leg
-}
-
-// rawLeg reads a partial minute of events.
-func rawLeg(i int, columns string, run span, bound parameters) string {
-	from, to := fmt.Sprintf("events_%d_from", i), fmt.Sprintf("events_%d_to", i)
-	bound.integer(from, int64(run.from))
-	bound.integer(to, int64(run.to))
-	return fmt.Sprintf(`SELECT toUnixTimestamp64Milli(time) AS at, %stoInt128(credits_micro) AS net, toInt128(if(credits_micro < 0, -credits_micro, 0)) AS refunds, toInt64(1) AS count
-FROM events
-WHERE workspace_id = {workspace:String} AND time >= fromUnixTimestamp64Milli({%s:Int64}, 'UTC') AND time < fromUnixTimestamp64Milli({%s:Int64}, 'UTC')`, columns, from, to)
+	return condition
 }
 
 const dayMillis = 24 * 60 * 60 * 1000
 
 // runsOf decomposes the intervals (invariant 2) and joins what adjoins, per
-// table.
-func runsOf(edges []schemas.Millis) map[string][]span {
+// table. Of those that total says yes to there are totals of the workspace, by
+// quarters alone.
+func runsOf(edges []schemas.Millis, total func(edge schemas.Millis) bool) map[string][]span {
 	runs := make(map[string][]span)
 	for i := 1; i < len(edges); i++ {
 		from, to := max(edges[i-1], timeBegin), min(edges[i], timeEnd)
 		if from >= to {
 			continue
 		}
+		whole := total(edges[i-1])
 		for _, piece := range schemas.Pieces(from, to) {
-			runs[piece.Table] = append(runs[piece.Table], span{piece.From, piece.To})
+			table := piece.Table
+			if whole && (table == "usage_1d" || table == "usage_15m") {
+				table = "usage_15m_total"
+			}
+			runs[table] = append(runs[table], span{piece.From, piece.To})
 		}
 	}
 	for table, spans := range runs {

@@ -113,7 +113,7 @@ func (s *Server) settings(ctx context.Context, workspaceID string) (settings, er
 }
 
 const entriesQuery = `
-SELECT type, event_id, grant_id, time, epoch, koff, credits_micro, class, priority, effective_at, expires_at, note, actor
+SELECT type, event_id, grant_id, time, epoch, koff, credits_micro, class, priority, effective_at, expires_at, note, actor, source, kafka_time
 FROM credit_entries WHERE workspace_id = {workspace:String}`
 
 // entries reads a workspace's whole ledger.
@@ -125,14 +125,14 @@ func (s *Server) entries(ctx context.Context, workspaceID string) ([]balance.Ent
 		var (
 			e                      balance.Entry
 			kind, class            string
-			at                     time.Time
+			at, arrivedAt          time.Time
 			epoch                  uint32
 			offset                 uint64
 			micro                  int64
 			effectiveAt, expiresAt *time.Time
 		)
 		if err := scan(&kind, &e.EventID, &e.GrantID, &at, &epoch, &offset, &micro, &class, &e.Priority,
-			&effectiveAt, &expiresAt, &e.Note, &e.Actor); err != nil {
+			&effectiveAt, &expiresAt, &e.Note, &e.Actor, &e.Source, &arrivedAt); err != nil {
 			return err
 		}
 		var known bool
@@ -142,7 +142,7 @@ func (s *Server) entries(ctx context.Context, workspaceID string) ([]balance.Ent
 		if class == "paid" {
 			e.Class = schemas.Paid
 		}
-		e.At, e.Credits = millisOf(at), schemas.Credits(micro)
+		e.At, e.ArrivedAt, e.Credits = millisOf(at), millisOf(arrivedAt), schemas.Credits(micro)
 		e.Offset = uint64(epoch)<<48 | offset&(1<<48-1)
 		e.EffectiveAt, e.ExpiresAt = millisOrNone(effectiveAt), millisOrNone(expiresAt)
 		entries = append(entries, e)
