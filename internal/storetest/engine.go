@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/ClickHouse/clickhouse-go/v2"
+
 	"github.com/drawdown/drawdown/deploy/embedded"
 )
 
@@ -137,24 +139,25 @@ func (e *Engine) Database(t testing.TB) *Database {
 	return db
 }
 
-// database tries again when the shared engine was restarted meanwhile: the test
-// before may have made it abort.
+// database tries again, with another name, for as long as the shared engine is
+// away: a test beside this one may have made it abort. What the engine itself
+// refuses fails at once.
 func (e *Engine) database(t testing.TB) *Database {
 	t.Helper()
 	var db *Database
 	Wait(t, startWithin, "the shared engine is up", func() (bool, error) {
-		pid := e.PID()
-		if pid == 0 || e.Health() != nil {
+		if e.PID() == 0 || e.Health() != nil {
 			return false, nil
 		}
 		var err error
 		if db, err = e.access.create(t); err == nil {
 			return true, nil
 		}
-		time.Sleep(50 * time.Millisecond) // an abort takes a moment to be seen
-		if e.PID() == pid {
+		var refused *clickhouse.Exception
+		if errors.As(err, &refused) {
 			return false, err
 		}
+		t.Logf("trying again: %v", err)
 		return false, nil
 	})
 	return db
