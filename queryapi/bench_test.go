@@ -162,3 +162,23 @@ func BenchmarkUsageDaily12Months(b *testing.B) {
 func BenchmarkCampaigns500(b *testing.B) {
 	benchGet(b, benchHarness(b), "/v1/workspaces/ws_bench/campaigns?limit=500")
 }
+
+func BenchmarkHistoryGrouped(b *testing.B) {
+	h := benchHarness(b)
+	for _, q := range []string{"", "tz=Asia/Kolkata", "limit=1000", "campaign_id=cmp_7"} {
+		b.Run("q="+q, func(b *testing.B) { benchGet(b, h, "/v1/workspaces/ws_bench/history?"+q) })
+	}
+}
+
+// BenchmarkHistoryEvents has 20 million events in 13 months of parts; a page
+// reads the end of each part that its days touch.
+func BenchmarkHistoryEvents(b *testing.B) {
+	h := benchHarness(b)
+	h.exec(fmt.Sprintf(`INSERT INTO events (workspace_id, time, event_id, campaign_id, action, credits_micro)
+		SELECT 'ws_bench', toDateTime64(%d, 3, 'UTC') - 1000 - number * 1.6, toString(generateUUIDv7()), concat('cmp_', toString(number %% %d)), 'lead', 1000000
+		FROM numbers(20000000)`, h.now.Unix(), benchCampaigns))
+	to := h.now.Add(-5 * time.Hour).Format(time.RFC3339)
+	for _, q := range []string{"", "to=" + to, "limit=1000&to=" + to, "campaign_id=cmp_7"} {
+		b.Run("q="+q, func(b *testing.B) { benchGet(b, h, "/v1/workspaces/ws_bench/history?view=events&"+q) })
+	}
+}

@@ -129,7 +129,7 @@ func (s *Server) usageDays(ctx context.Context, ask *historyAsk, r span, want in
 	begin, end := r.from-r.from%dayMillis, ceil(r.to, dayMillis)
 	missing := int64(want)
 	from := min(end, ceil(ask.now, dayMillis)) // nearly nothing is ahead of the clock
-	for step := schemas.Millis(40 * dayMillis); ; step *= 8 {
+	for step := schemas.Millis(7 * dayMillis); ; step *= 8 {
 		from = max(from-step, begin)
 		bound, filter := parameters{}, ""
 		bound.string("workspace", ask.workspace)

@@ -160,6 +160,46 @@ func TestViewsShowPlainUnitsAndExplainEveryColumn(t *testing.T) {
 	}
 }
 
+func TestHistoryViewsShowTheLedgerAndUsage(t *testing.T) {
+	conn := storetest.ClickHouse(t).Conn(t)
+	for _, insert := range []string{
+		`INSERT INTO credit_entries (workspace_id, time, event_id, type, grant_id, credits_micro, class, priority, effective_at, expires_at, note, actor, kafka_time, koff) VALUES
+			('ws_a', '2026-11-01 00:00:00', 'g1', 'credits.granted', 'a', 100500000, 'paid', 5, '2026-11-02 00:00:00', '2026-12-01 00:00:00', 'contract', 'ops', '2026-11-01 00:00:01', 1),
+			('ws_a', '2026-11-01 00:00:00', 'g2', 'credits.granted', 'b', 1000000, 'promo', 100, '2026-11-01 00:00:00', NULL, '', '', '2026-11-01 00:00:01', 2),
+			('ws_a', '2026-11-03 00:00:00', 'a1', 'credits.adjusted', 'a', -500000, '', 0, NULL, NULL, 'fee', '', '2026-11-03 00:00:00', 3),
+			('ws_a', '2026-11-04 00:00:00', 'a2', 'credits.adjusted', '', 7000000, '', 0, NULL, NULL, '', '', '2026-11-03 00:00:00', 4),
+			('ws_a', '2026-11-05 00:00:00', 'v2', 'credits.grant_voided', 'b', 0, '', 0, NULL, NULL, 'again', '', '2026-11-05 00:00:00', 6),
+			('ws_a', '2026-11-05 00:00:00', 'v1', 'credits.grant_voided', 'b', 0, '', 0, NULL, NULL, 'wrong', '', '2026-11-05 00:00:00', 5),
+			('ws_a', '2026-12-05 00:00:00', 'v3', 'credits.grant_voided', 'a', 0, '', 0, NULL, NULL, 'too late', '', '2026-12-05 00:00:00', 7),
+			('ws_a', '2026-12-05 00:00:00', 'v4', 'credits.grant_voided', 'unknown', 0, '', 0, NULL, NULL, '', '', '2026-12-05 00:00:00', 8),
+			('ws_b', '2026-11-01 00:00:00', 'g1', 'credits.granted', 'a', 9000000, 'paid', 100, '2026-11-01 00:00:00', NULL, '', '', '2026-11-01 00:00:01', 9)`,
+		`INSERT INTO events (workspace_id, time, event_id, campaign_id, action, credits_micro) VALUES
+			('ws_a', '2026-11-02 09:00:07.123', 'e1', 'cmp_7', 'x', 1500000), ('ws_a', '2026-11-02 23:59:59.999', 'e2', 'cmp_7', 'y', -250001), ('ws_a', '2026-11-02 00:00:00', 'e3', '', '', 1)`,
+	} {
+		if err := conn.Exec(t.Context(), insert); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for query, want := range map[string]string{
+		"SELECT toString(groupArray((entry_id, toString(at), type, credits, refunds, events, campaign_id, grant_id, note))) FROM (SELECT * FROM v_history WHERE workspace_id = 'ws_a' AND at < '2026-11-04 00:00:00' ORDER BY at, entry_id)": "[" +
+			"('grant:g2','2026-11-01 00:00:00.000','grant',1,0,1,'','b','')," +
+			"('grant:g1','2026-11-02 00:00:00.000','grant',100.5,0,1,'','a','contract')," +
+			"('usage:2026-11-02T00:00:00Z:','2026-11-02 00:00:00.000','consumption',0.000001,0,1,'','','')," +
+			"('usage:2026-11-02T00:00:00Z:cmp_7','2026-11-02 00:00:00.000','consumption',1.249999,0.250001,2,'cmp_7','','')," +
+			"('adjustment:a1','2026-11-03 00:00:00.000','adjustment',-0.5,0,1,'','a','fee')]",
+		"SELECT toString(groupArray((grant_id, class, priority, credits, adjusted, toString(effective_at), toString(expires_at), toString(voided_at), void_reason, event_id))) FROM (SELECT * FROM v_grants WHERE workspace_id = 'ws_a' ORDER BY grant_id)": "[" +
+			"('a','paid',5,100.5,-0.5,'2026-11-02 00:00:00.000','2026-12-01 00:00:00.000',NULL,'','g1')," +
+			"('b','promo',100,1,0,'2026-11-01 00:00:00.000',NULL,'2026-11-05 00:00:00.000','wrong','g2')]",
+		"SELECT toString((count(), countIf(arrived_at IS NULL))) FROM v_history": "(11,2)",
+		"SELECT toString(count()) FROM v_grants":                                 "3",
+	} {
+		var got string
+		if err := conn.QueryRow(t.Context(), query).Scan(&got); err != nil || got != want {
+			t.Errorf("%s\n= %s, %v\nwant %s", query, got, err, want)
+		}
+	}
+}
+
 // TestRollupsCascade: one insert reaches every resolution, repairs reach none.
 func TestRollupsCascade(t *testing.T) {
 	database := storetest.ClickHouse(t)
