@@ -72,7 +72,8 @@ func (s *Server) freshness(ctx context.Context, workspaceID string) (freshness, 
 	partition := schemas.Partition([]byte(workspaceID), s.cfg.Partitions)
 	now := s.cfg.Now()
 	known := s.progress.of(partition)
-	if now.UnixNano()-known.readAt >= s.cfg.ProgressAge.Nanoseconds() {
+	// A clock that was set back says nothing about an age.
+	if age := now.UnixNano() - known.readAt; age < 0 || age >= s.cfg.ProgressAge.Nanoseconds() {
 		done := s.progress.once.DoChan(strconv.Itoa(partition), func() (any, error) {
 			shared, cancel := context.WithTimeout(context.WithoutCancel(ctx), requestTimeout)
 			defer cancel()
@@ -157,10 +158,12 @@ type Conditional struct {
 }
 
 // note remembers what is asked; every Resolve of an input that has Conditional
-// calls it, or the answer is not kept.
+// calls it, or the answer is not kept. It takes the query as it was sent: huma
+// and net/url read odd ones differently, and what one of them drops must not
+// make two questions the same.
 func (in *Conditional) note(ctx huma.Context) {
 	address := ctx.URL()
-	in.asked = address.EscapedPath() + "?" + address.Query().Encode()
+	in.asked = address.EscapedPath() + "?" + address.RawQuery
 }
 
 // question is one that figures of a workspace answer.

@@ -2,7 +2,9 @@ package queryapi
 
 import (
 	"fmt"
+	"net/url"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -16,10 +18,20 @@ func wrong(location string, value any, format string, args ...any) error {
 }
 
 // strict finds what huma lets pass: query parameters that the operation does
-// not have, and ones that are given twice, of which all but one would be lost.
+// not have, ones that are given twice, of which all but one would be lost, ones
+// without a value, which huma reads as "true", and a query that cannot be read
+// as a whole, of which net/url drops a part.
 func strict(ctx huma.Context) []error {
 	address := ctx.URL()
-	query := address.Query()
+	query, err := url.ParseQuery(address.RawQuery)
+	if err != nil {
+		return []error{wrong("query", address.RawQuery, "cannot be read: %v; escape values as in a URL (a ; is %%3B)", err)}
+	}
+	for pair := range strings.SplitSeq(address.RawQuery, "&") {
+		if pair != "" && !strings.Contains(pair, "=") {
+			return []error{wrong("query", address.RawQuery, "a parameter has no value: write name=value, or name= for an empty one")}
+		}
+	}
 	names := make([]string, 0, len(query))
 	for name := range query {
 		names = append(names, name)

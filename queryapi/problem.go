@@ -148,8 +148,10 @@ func problemTransformer(ctx huma.Context, _ string, v any) (any, error) {
 	if !ok {
 		return v, nil
 	}
-	p.RequestID = requestIDFrom(ctx.Context())
-	return p, nil
+	// A copy: several requests may have the same error (answerCache).
+	own := *p
+	own.RequestID = requestIDFrom(ctx.Context())
+	return &own, nil
 }
 
 // fromStatus makes a Problem of a bare status.
