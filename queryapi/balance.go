@@ -101,6 +101,11 @@ func (s *Server) balance(ctx context.Context, in *BalanceInput) (*Answer[Balance
 	if in.asOf != schemas.NoInstant && in.asOf > s.now() {
 		return nil, problem(CodeUseProjection, "as_of is in the future").about("query.as_of", in.AsOf)
 	}
+	return s.balanceAnswer(ctx, in)
+}
+
+// balanceAnswer answers whoever may ask.
+func (s *Server) balanceAnswer(ctx context.Context, in *BalanceInput) (*Answer[Balance], error) {
 	return answered(ctx, s, question{workspace: in.WorkspaceID, Conditional: in.Conditional}, func(ctx context.Context, fresh freshness) (*Balance, error) {
 		return s.balanceAt(ctx, in, fresh)
 	})

@@ -9,6 +9,14 @@
 // Handlers return errors and the table in problem.go alone decides status and
 // code.
 //
+// Life of a stream (live.go): the first viewer of a workspace opens its room
+// (live_hub.go), which asks for freshness twice a second and makes balance and
+// usage anew, the same way as the endpoints do, when they may have changed; the
+// room's state (live_state.go) numbers each kind of event, and a viewer takes
+// whatever has another number than it was sent last. One tail reads the alerts
+// of all rooms (live_alerts.go). What a viewer has seen of them travels as its
+// event id.
+//
 // Invariants:
 //
 //  1. Every sum comes from one mechanism, [Server.sums] in sums.go: a sorted

@@ -33,13 +33,25 @@ func requestIDFrom(ctx context.Context) string {
 	return id
 }
 
-// withDeadline bounds a request, and with it its queries.
+type deadlineFreeKey struct{}
+
+// withDeadline bounds a request, and with it its queries. What may last longer
+// says so itself; see withoutDeadline.
 func withDeadline(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		ctx, cancel := context.WithTimeout(r.Context(), requestTimeout)
 		defer cancel()
-		next.ServeHTTP(w, r.WithContext(ctx))
+		next.ServeHTTP(w, r.WithContext(context.WithValue(ctx, deadlineFreeKey{}, r.Context())))
 	})
+}
+
+// withoutDeadline is the context of a request, with its cancellation when the
+// client goes away but without the deadline of withDeadline.
+func withoutDeadline(ctx context.Context) context.Context {
+	if free, ok := ctx.Value(deadlineFreeKey{}).(context.Context); ok {
+		return free
+	}
+	return ctx
 }
 
 // secureHeaders keeps answers out of frames, caches and type guessing. A

@@ -34,6 +34,7 @@ const (
 	CodeUseProjection         Code = "use_projection"
 	CodeRangeTooLarge         Code = "range_too_large"
 	CodeRateLimited           Code = "rate_limited"
+	CodeTooManyStreams        Code = "too_many_streams"
 	CodeInternal              Code = "internal"
 	CodeStoreUnavailable      Code = "store_unavailable"
 	CodeQueryTimeout          Code = "query_timeout"
@@ -65,6 +66,7 @@ var problems = map[Code]struct {
 	CodeUseProjection:         {http.StatusUnprocessableEntity, "The future is a projection, not a balance"},
 	CodeRangeTooLarge:         {http.StatusUnprocessableEntity, "The request reads too much"},
 	CodeRateLimited:           {http.StatusTooManyRequests, "Too many requests"},
+	CodeTooManyStreams:        {http.StatusServiceUnavailable, "Too many streams are open"},
 	CodeInternal:              {http.StatusInternalServerError, "Something went wrong here"},
 	CodeStoreUnavailable:      {http.StatusServiceUnavailable, "The store does not answer"},
 	CodeQueryTimeout:          {http.StatusServiceUnavailable, "The store took too long"},

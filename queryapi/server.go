@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
 	"net/http"
 	"time"
@@ -49,6 +50,7 @@ type Server struct {
 	// What was read and still holds.
 	answers  answerCache
 	progress progressCache
+	hub      *liveHub
 	spec     []byte
 	handler  http.Handler
 }
@@ -70,6 +72,7 @@ func New(cfg Config) (*Server, error) {
 		return nil, errors.New("cannot make a query API: Now, Log and Registerer are required")
 	}
 	s := &Server{cfg: cfg, metrics: newMetrics(cfg.Registerer, cfg.Now), answers: answerCache{limit: cfg.CacheBytes}}
+	s.hub = newLiveHub(s, cfg.Registerer)
 	if cfg.RateLimit > 0 {
 		s.limiter = httprate.NewRateLimiter(cfg.RateLimit, time.Minute)
 	}
@@ -92,8 +95,9 @@ func OpenAPI() ([]byte, error) {
 func (s *Server) Handler() http.Handler { return s.handler }
 
 // Run serves the API on listener until ctx is done, then lets requests in
-// flight finish for up to 10 seconds. It closes listener.
+// flight finish for up to 10 seconds; streams end at once. It closes listener.
 func (s *Server) Run(ctx context.Context, listener net.Listener) error {
+	defer context.AfterFunc(ctx, s.hub.close)()
 	return serve(ctx, listener, s.handler, s.cfg.Log)
 }
 
@@ -134,6 +138,7 @@ func (s *Server) route() error {
 	s.registerBalance(api)
 	s.registerUsage(api)
 	s.registerCampaigns(api)
+	s.registerLive(api)
 	s.registerHistory(api)
 	// huma's own error model is never sent; see problemTransformer.
 	delete(api.OpenAPI().Components.Schemas.Map(), "ErrorModel")
@@ -175,7 +180,8 @@ func apiConfig() huma.Config {
 	return config
 }
 
-// register adds an operation whose errors go through asProblem.
+// register adds an operation whose errors go through asProblem. Responses that
+// op has are kept.
 func register[I, O any](s *Server, api huma.API, op huma.Operation, handler func(context.Context, *I) (*O, error)) {
 	schema := api.OpenAPI().Components.Schemas.Schema(problemType, true, "Problem")
 	respond := func(description string) *huma.Response {
@@ -184,12 +190,14 @@ func register[I, O any](s *Server, api huma.API, op huma.Operation, handler func
 			Content:     map[string]*huma.MediaType{"application/problem+json": {Schema: schema}},
 		}
 	}
+	described := op.Responses
 	op.Responses = map[string]*huma.Response{
 		"401": respond("No valid bearer token"),
 		"422": respond("Wrong parameters, each of them named"),
 		// All others have the same shape; the code tells them apart.
 		"default": respond("Any other problem"),
 	}
+	maps.Copy(op.Responses, described)
 	huma.Register(api, op, func(ctx context.Context, in *I) (*O, error) {
 		out, err := handler(ctx, in)
 		if err == nil {

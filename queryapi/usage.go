@@ -108,6 +108,11 @@ func (s *Server) usage(ctx context.Context, in *UsageInput) (*Answer[Usage], err
 	if err := s.authorize(ctx, in.WorkspaceID, ScopeRead); err != nil {
 		return nil, err
 	}
+	return s.usageAnswer(ctx, in)
+}
+
+// usageAnswer answers whoever may ask.
+func (s *Server) usageAnswer(ctx context.Context, in *UsageInput) (*Answer[Usage], error) {
 	q := question{workspace: in.WorkspaceID, Conditional: in.Conditional, fine: in.fine()}
 	return answered(ctx, s, q, func(ctx context.Context, fresh freshness) (*Usage, error) { return s.usageIn(ctx, in, fresh) })
 }

@@ -1,0 +1,201 @@
+package queryapi
+
+import (
+	"context"
+	"maps"
+	"net/http"
+	"reflect"
+	"slices"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/adapters/humachi"
+)
+
+// LiveInput are the parameters of a stream of live updates.
+type LiveInput struct {
+	WorkspaceID string `path:"workspace_id"`
+	LastEventID string `header:"Last-Event-ID" doc:"The last id that was received: alerts go on after it; without one they begin with the stream"`
+
+	cursor *alertCursor // nil: a stream that resumes nothing
+}
+
+// Resolve names every wrong parameter.
+func (in *LiveInput) Resolve(ctx huma.Context) []error {
+	errs := strict(ctx)
+	var err error
+	if in.cursor, err = parseAlertCursor(in.LastEventID); err != nil {
+		errs = append(errs, wrong("header.Last-Event-ID", in.LastEventID, "%s", err.Error()))
+	}
+	return errs
+}
+
+const liveDescription = `A stream of server-sent events.
+
+It begins with a full snapshot: one ` + "`balance`" + `, one ` + "`usage`" + ` and one ` + "`freshness`" + ` event with the bodies of
+the endpoints of that name, usage with its default parameters. After that:
+
+- ` + "`balance`" + ` whenever it changed: the whole body.
+- ` + "`usage`" + ` whenever it changed: the body with only the points that changed since the last one. If from, to, bucket or tz
+differ from those at hand, the event replaces what is at hand; otherwise its points replace those with the same start, or are
+added, and total replaces total.
+- ` + "`freshness`" + ` every two seconds and with every new revision.
+- ` + "`alert`" + ` for every change of state of an alert incident. It has an id: sent back as Last-Event-ID, it makes the next stream
+go on after the last alert that was received, none missed and none twice. The stream begins with an id of its own, in a block
+without data, for a client that loses it before the first alert.
+
+A reader that cannot keep up gets the newest state and misses those in between, never an alert. The stream ends when the token
+loses its right to it, when the server stops, and for a reader that takes nothing for half a minute or is a thousand alerts behind.`
+
+func (s *Server) registerLive(api huma.API) {
+	registry := api.OpenAPI().Components.Schemas
+	var events []*huma.Schema
+	for _, event := range []struct {
+		name string
+		body reflect.Type
+	}{
+		{"balance", reflect.TypeFor[Balance]()}, {"usage", reflect.TypeFor[Usage]()},
+		{"freshness", reflect.TypeFor[LiveFreshness]()}, {"alert", reflect.TypeFor[LiveAlert]()},
+	} {
+		properties := map[string]*huma.Schema{
+			"event": {Type: huma.TypeString, Enum: []any{event.name}},
+			"data":  registry.Schema(event.body, true, event.body.Name()),
+		}
+		if event.name == "alert" {
+			properties["id"] = &huma.Schema{Type: huma.TypeString, Description: "To be sent back as Last-Event-ID"}
+		}
+		events = append(events, &huma.Schema{
+			Title: "Event " + event.name, Type: huma.TypeObject, Properties: properties,
+			Required: slices.Sorted(maps.Keys(properties)),
+		})
+	}
+	register(s, api, huma.Operation{
+		OperationID: "stream-live", Method: http.MethodGet, Path: "/v1/workspaces/{workspace_id}/live",
+		Summary: "Figures and alerts as they change", Description: liveDescription,
+		Responses: map[string]*huma.Response{"200": {
+			Description: "Server-sent events",
+			Content: map[string]*huma.MediaType{"text/event-stream": {Schema: &huma.Schema{
+				Title: "Server-sent events", Type: huma.TypeArray, Items: &huma.Schema{OneOf: events},
+			}}},
+		}},
+	}, s.live)
+}
+
+// LiveFreshness is the body of a freshness event.
+type LiveFreshness struct{ Figures }
+
+func (s *Server) live(ctx context.Context, in *LiveInput) (*huma.StreamResponse, error) {
+	if err := s.authorize(ctx, in.WorkspaceID, ScopeRead); err != nil {
+		return nil, err
+	}
+	return &huma.StreamResponse{Body: func(ctx huma.Context) {
+		r, w := humachi.Unwrap(ctx)
+		if r.Method == http.MethodHead {
+			eventStreamHeaders(w.Header())
+			w.WriteHeader(http.StatusOK)
+			return
+		}
+		s.watch(ctx.Context(), r, w, in)
+	}}, nil
+}
+
+// watch joins the workspace's room and streams until the client, the room or
+// the server has enough. bounded is the request's context with its deadline,
+// which is for the snapshot alone.
+func (s *Server) watch(bounded context.Context, r *http.Request, w http.ResponseWriter, in *LiveInput) {
+	v, err := s.hub.join(bounded, in.WorkspaceID, in.cursor)
+	if err != nil {
+		p := asProblem(err)
+		if p.Status >= http.StatusInternalServerError {
+			s.cfg.Log.ErrorContext(bounded, "stream not begun", "request_id", requestIDFrom(bounded), "code", p.Code, "error", err)
+		}
+		writeProblem(w, r, p)
+		return
+	}
+	defer s.hub.leave(v)
+
+	ctx := withoutDeadline(bounded)
+	out := eventWriter{w: w, control: http.NewResponseController(w)}
+	if err := out.begin(v.cursor); err != nil {
+		return
+	}
+	tick := time.NewTicker(s.hub.heartbeat)
+	defer tick.Stop()
+	for {
+		frames, err := v.take()
+		if err != nil {
+			return
+		}
+		if err := out.write(frames...); err != nil {
+			return
+		}
+		select {
+		case <-v.wake:
+		case <-tick.C:
+			if !s.mayStill(ctx, r, in.WorkspaceID, ScopeRead) {
+				return
+			}
+			// What the client sees of a connection whose poll hangs, and what
+			// finds out that the client is gone.
+			if err := out.write([]byte(": still here\n\n")); err != nil {
+				return
+			}
+		case <-ctx.Done():
+			return
+		case <-s.hub.closing:
+			return
+		}
+	}
+}
+
+// mayStill says whether the token of a request that was let in is still good.
+func (s *Server) mayStill(ctx context.Context, r *http.Request, workspaceID string, scope Scope) bool {
+	principal, ok := s.identify(r.WithContext(ctx))
+	return ok && principal.sees(workspaceID) && slices.Contains(principal.Scopes, scope)
+}
+
+const (
+	// liveHeartbeat is below the idle timeouts of usual proxies (60 s), and how
+	// long a token outlives its revocation here.
+	liveHeartbeat = 25 * time.Second
+	// eventTimeout is how long a reader may take nothing, in place of the
+	// server's WriteTimeout, which counts from the request.
+	eventTimeout = 30 * time.Second
+	// liveRetry is when a client comes back: soon enough not to be noticed, and
+	// browsers spread it no further.
+	liveRetry = "2000"
+)
+
+// eventWriter writes to a connection that outlives the server's timeouts.
+type eventWriter struct {
+	w       http.ResponseWriter
+	control *http.ResponseController
+}
+
+func eventStreamHeaders(h http.Header) {
+	h.Set("Content-Type", "text/event-stream")
+	h.Set("X-Accel-Buffering", "no") // nginx would hold events back
+}
+
+// begin sends the headers and the id to resume from.
+func (o *eventWriter) begin(cursor alertCursor) error {
+	eventStreamHeaders(o.w.Header())
+	// The server's ReadTimeout goes on while nothing is read, and ends the
+	// request when it is over. A recorder in a test has no deadlines.
+	_ = o.control.SetReadDeadline(time.Time{})
+	o.w.WriteHeader(http.StatusOK)
+	return o.write([]byte("retry: " + liveRetry + "\nid: " + cursor.String() + "\n\n"))
+}
+
+func (o *eventWriter) write(frames ...[]byte) error {
+	if len(frames) == 0 {
+		return nil
+	}
+	_ = o.control.SetWriteDeadline(time.Now().Add(eventTimeout))
+	for _, frame := range frames {
+		if _, err := o.w.Write(frame); err != nil {
+			return err
+		}
+	}
+	return o.control.Flush()
+}
