@@ -63,9 +63,17 @@ type retail struct {
 
 type country struct {
 	total     sums
+	sold      []sold
 	campaigns map[string]*sums            // "": unattributed
 	actions   map[string]*sums            // sale, return
 	days      map[string]map[string]*sums // by zone, then by local date after the shift
+}
+
+// sold is a row of the set.
+type sold struct {
+	at               time.Time
+	campaign, action string
+	quantity         int64
 }
 
 // readRetail adds up the set, its times moved by so many days.
@@ -124,6 +132,7 @@ func readRetail(t testing.TB, path string, shiftDays int) *retail {
 		}
 		r.total.add(quantity, at)
 		c.total.add(quantity, at)
+		c.sold = append(c.sold, sold{at, campaign, action, quantity})
 		addTo(c.campaigns, campaign, quantity, at)
 		addTo(c.actions, action, quantity, at)
 		for name, zone := range zones {
