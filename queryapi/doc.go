@@ -37,8 +37,8 @@
 //     server-side parameters ({name:Type}), and the only variable text is
 //     chosen among constants of this package.
 //  6. A row of the history stands at a place that is made of the row alone
-//     (history_place.go), and a cursor is such a place and how the first page
-//     cut the days. So pages skip and double nothing while events come in, new
+//     (history_place.go), and a cursor is such a place and what the first page
+//     cut days by: zone, raw_from and ledger. So pages skip and double nothing while events come in, new
 //     or late. What a page has to tell apart is planned from the rollups
 //     (history_plan.go), its figures come from one walk over the whole past
 //     (history_rows.go), and so every balance_after is the workspace's.

@@ -71,7 +71,7 @@ type HistoryInput struct {
 	Campaign    string   `query:"campaign_id" doc:"Only consumption of this campaign; empty: only unattributed consumption"`
 	TZ          string   `query:"tz" doc:"IANA zone of the days; default: the workspace's" example:"Europe/Berlin"`
 	Limit       int      `query:"limit" minimum:"1" maximum:"1000" default:"100"`
-	Cursor      string   `query:"cursor" maxLength:"16384" doc:"next_cursor of the page before, with the same parameters"`
+	Cursor      string   `query:"cursor" maxLength:"16384" doc:"next_cursor of the page before, with the same parameters. Grants, adjustments and voids that come in while one pages are in no later page of that listing: one of them changes days that were shown"`
 	Conditional
 
 	asked    Range
@@ -165,7 +165,8 @@ type historyAsk struct {
 	before    *place   // only rows before it, in the order of time; nil: all
 	limit     int      // rows wanted
 	now       schemas.Millis
-	entries   []balance.Entry
+	ledger    uint64          // offset of its last entry as of the first page
+	entries   []balance.Entry // up to it
 }
 
 // maxCursorAge is how far raw_from may have moved while somebody pages. Raw
@@ -175,7 +176,7 @@ const maxCursorAge = 30 * dayMillis
 func (s *Server) historyAsk(in *HistoryInput, about aboutWorkspace, fresh freshness) (historyAsk, error) {
 	ask := historyAsk{
 		workspace: in.WorkspaceID, zone: about.zone, border: timeEnd, campaign: in.campaign, types: in.Type,
-		limit: in.Limit + 1, now: fresh.at, entries: about.entries,
+		limit: in.Limit + 1, now: fresh.at,
 	}
 	rawFrom := s.rawFrom()
 	ask.rawFrom = ceil(rawFrom, dayMillis)
@@ -183,15 +184,18 @@ func (s *Server) historyAsk(in *HistoryInput, about aboutWorkspace, fresh freshn
 		ask.zone = in.zone
 	}
 	if c := in.cursor; c != nil {
-		// The first page decides how the listing is cut: a row that changed
-		// its place could be shown twice or not at all.
 		zone, err := time.LoadLocation(c.Zone)
 		if err != nil || c.RawFrom > ask.rawFrom || c.RawFrom < ask.rawFrom-maxCursorAge {
 			return ask, problem(CodeInvalidParameter, "%v", errCursor).about("query.cursor", in.Cursor)
 		}
-		ask.zone, ask.rawFrom, ask.before = zone, c.RawFrom, &c.place
+		ask.zone, ask.rawFrom, ask.ledger, ask.before = zone, c.RawFrom, c.Ledger, &c.place
 		rawFrom = min(rawFrom, c.RawFrom)
+	} else {
+		for _, e := range about.entries {
+			ask.ledger = max(ask.ledger, e.Offset)
+		}
 	}
+	ask.entries = slices.DeleteFunc(about.entries, func(e balance.Entry) bool { return e.Offset > ask.ledger })
 	var err error
 	if ask.asked, err = in.asked.within(span{timeBegin, timeEnd}, rawFrom); err != nil {
 		return ask, err

@@ -56,6 +56,35 @@ func TestHistoryPagesSkipAndDoubleNothingWhileEventsComeIn(t *testing.T) {
 	}
 }
 
+// TestHistoryPagesAreOfOneLedger: what is granted, adjusted and voided meanwhile
+// is in the next listing, and all pages of this one are as they would have been.
+func TestHistoryPagesAreOfOneLedger(t *testing.T) {
+	now := time.Now().UTC().Truncate(time.Millisecond)
+	h := newHarness(t, now)
+	p := newPast(h, "ws_a", 20, 150)
+	random := rand.New(rand.NewPCG(13, 14))
+	offset := 1000
+	for _, view := range []string{"grouped", "events"} {
+		q := url.Values{"view": {view}, "limit": {"23"}, "tz": {"America/Havana"}}
+		before := h.walk("ws_a", with(q, "limit", "1000"), nil)
+		during := h.walk("ws_a", q, func() {
+			e := p.events[random.IntN(len(p.events))]
+			offset++
+			h.exec(`INSERT INTO credit_entries (workspace_id, time, event_id, type, grant_id, credits_micro, class, effective_at, epoch, koff)
+				VALUES ('ws_a', ?, ?, 'credits.granted', ?, 7000000, 'paid', ?, ?, ?)`,
+				e.at.Truncate(time.Minute), fmt.Sprint("late-", offset), fmt.Sprint("late-", offset), e.at.Truncate(time.Minute), uint32(testEpoch), uint64(offset))
+		})
+		was, _ := json.Marshal(before)
+		is, _ := json.Marshal(during)
+		if string(was) != string(is) {
+			t.Errorf("%s: the pages have\n%s\nthe list was\n%s", view, is, was)
+		}
+		if after := h.walk("ws_a", with(q, "limit", "1000"), nil); len(after) <= len(before) {
+			t.Errorf("%s: %d rows after grants, %d before", view, len(after), len(before))
+		}
+	}
+}
+
 func with(q url.Values, name, value string) url.Values {
 	c := cloneValues(q)
 	c.Set(name, value)

@@ -39,18 +39,20 @@ func stepPlace(s *balance.Step) place {
 	return place{At: s.At, Kind: s.Kind, Time: s.Entry.At, Offset: s.Entry.Offset, ID: s.Entry.EventID}
 }
 
-// historyCursor is the place of the last row of a page and how the listing
-// that it belongs to is cut.
+// historyCursor is the place of the last row of a page and what the listing
+// that it belongs to is cut by: the first page decides, because a row that is
+// cut anew could be shown twice or not at all.
 type historyCursor struct {
 	place
 	Zone    string         `json:"z"`
 	RawFrom schemas.Millis `json:"r"`
+	Ledger  uint64         `json:"l"`
 	Digest  string         `json:"d"`
 }
 
 // cursorAfter makes the opaque text for the page after a row.
 func (ask *historyAsk) cursorAfter(last place, listing []string) string {
-	return encodeCursor(historyCursor{place: last, Zone: ask.zone.String(), RawFrom: ask.rawFrom, Digest: digest(listing)})
+	return encodeCursor(historyCursor{place: last, Zone: ask.zone.String(), RawFrom: ask.rawFrom, Ledger: ask.ledger, Digest: digest(listing)})
 }
 
 func parseHistoryCursor(text string, listing []string) (*historyCursor, error) {

@@ -192,6 +192,9 @@ func TestHistoryViewsShowTheLedgerAndUsage(t *testing.T) {
 			"('b','promo',100,1,0,'2026-11-01 00:00:00.000',NULL,'2026-11-05 00:00:00.000','wrong','g2')]",
 		"SELECT toString((count(), countIf(arrived_at IS NULL))) FROM v_history": "(11,2)",
 		"SELECT toString(count()) FROM v_grants":                                 "3",
+		// A workspace is looked up by the primary key.
+		"SELECT toString(countIf(explain LIKE '%(workspace_id in %')) FROM (EXPLAIN indexes = 1 SELECT * FROM v_grants WHERE workspace_id = 'ws_a')":  "1",
+		"SELECT toString(countIf(explain LIKE '%(workspace_id in %')) FROM (EXPLAIN indexes = 1 SELECT * FROM v_history WHERE workspace_id = 'ws_a')": "2",
 	} {
 		var got string
 		if err := conn.QueryRow(t.Context(), query).Scan(&got); err != nil || got != want {
