@@ -7,6 +7,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -91,6 +92,10 @@ func TestInvalidEventsAreRejectedWithTheirCode(t *testing.T) {
 			if rejected.Code != file.code || !strings.Contains(rejected.Message, file.says) {
 				t.Fatalf("%v, want %s about %q", rejected, file.code, file.says)
 			}
+			isField := file.code == MissingField || file.code == InvalidField
+			if field := rejected.Field(); isField != fieldName.MatchString(field) || !isField && field != "" {
+				t.Errorf("the field of %v is %q", rejected, field)
+			}
 			if !strings.HasPrefix(file.name, string(file.code)+"-") {
 				t.Fatalf("the file is not named after its code %s", file.code)
 			}
@@ -100,6 +105,9 @@ func TestInvalidEventsAreRejectedWithTheirCode(t *testing.T) {
 		})
 	}
 }
+
+// fieldName is an attribute of the envelope, or a field of data.
+var fieldName = regexp.MustCompile(`^(specversion|id|source|type|time|data|data\.[a-z_]+)$`)
 
 // describe writes every field of an event on one line.
 func describe(ev *Event) string {

@@ -1,6 +1,9 @@
 package schemas
 
-import "time"
+import (
+	"strings"
+	"time"
+)
 
 // EventType is the CloudEvents type of a record, as a closed set.
 type EventType uint8
@@ -199,3 +202,12 @@ type Rejection struct {
 }
 
 func (r *Rejection) Error() string { return string(r.Code) + ": " + r.Message }
+
+// Field names what a missing_field or invalid_field is about, such as time or
+// data.credits; "" for other codes. Every such message begins with it.
+func (r *Rejection) Field() string {
+	if r.Code != MissingField && r.Code != InvalidField {
+		return ""
+	}
+	return r.Message[:strings.IndexAny(r.Message+" ", ": ")]
+}
