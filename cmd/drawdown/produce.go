@@ -1,19 +1,16 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
-	"math/rand/v2"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/segmentio/kafka-go"
-	"github.com/segmentio/kafka-go/protocol"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/drawdown/drawdown/schemas"
@@ -47,9 +44,7 @@ const (
 // that is away is waited for until the caller's context ends. Send is for one
 // goroutine.
 type producer struct {
-	client     *kafka.Client
-	transport  *kafka.Transport
-	log        *slog.Logger
+	sender
 	topics     schemas.Topics
 	partitions int
 	clusterID  string
@@ -61,7 +56,6 @@ type producer struct {
 
 	next   atomic.Int64 // sequence number of the next record
 	acked  atomic.Int64 // records acknowledged
-	away   atomic.Bool  // the last attempt of some lane failed
 	closed bool
 }
 
@@ -105,16 +99,9 @@ func (l *lane) oldest() (int64, bool) {
 // no broker answers within 15 s, if a topic does not exist, or if its partition
 // count is not the configured one. Close ends it.
 func newProducer(ctx context.Context, flags kafkaFlags, log *slog.Logger) (*producer, error) {
-	transport := &kafka.Transport{ClientID: "drawdown", MetadataTopics: flags.topics().Inputs()}
-	p := &producer{
-		client:    &kafka.Client{Addr: kafka.TCP(flags.Brokers...), Transport: transport, Timeout: produceTimeout},
-		transport: transport,
-		log:       log,
-		topics:    flags.topics(),
-		lanes:     map[schemas.Topic][]*lane{},
-	}
+	p := &producer{sender: newSender(flags.Brokers, flags.topics(), log), topics: flags.topics(), lanes: map[schemas.Topic][]*lane{}}
 	if err := p.lookUp(ctx, flags); err != nil {
-		transport.CloseIdleConnections()
+		p.transport.CloseIdleConnections()
 		return nil, err
 	}
 	// Interrupting a command must not lose what it already reported as sent:
@@ -143,7 +130,8 @@ func (p *producer) lookUp(ctx context.Context, flags kafkaFlags) error {
 		metadata, err := p.client.Metadata(ctx, &kafka.MetadataRequest{Topics: p.topics.Inputs()})
 		if err == nil {
 			p.clusterID = metadata.ClusterID
-			return p.checkTopics(metadata.Topics, flags.Partitions)
+			p.partitions, err = checkTopics(metadata.Topics, p.topics.Inputs(), flags.Partitions)
+			return err
 		}
 		select {
 		case <-ctx.Done():
@@ -154,23 +142,25 @@ func (p *producer) lookUp(ctx context.Context, flags kafkaFlags) error {
 	}
 }
 
-func (p *producer) checkTopics(topics []kafka.Topic, configured int) error {
-	if len(topics) < len(p.topics.Inputs()) {
-		return fmt.Errorf("cannot find the topics %s: %w", strings.Join(p.topics.Inputs(), ", "), kafka.UnknownTopicOrPartition)
+// checkTopics returns the partition count that all of the topics called names
+// have, which must be the configured one unless that is 0.
+func checkTopics(topics []kafka.Topic, names []string, configured int) (int, error) {
+	if len(topics) < len(names) {
+		return 0, fmt.Errorf("cannot find the topics %s: %w", strings.Join(names, ", "), kafka.UnknownTopicOrPartition)
 	}
-	p.partitions = configured
+	partitions := configured
 	for _, topic := range topics {
 		switch {
 		case topic.Error != nil:
-			return fmt.Errorf("cannot use topic %s: %w; 'drawdown up' and 'drawdown migrate' create it", topic.Name, topic.Error)
-		case p.partitions == 0:
-			p.partitions = len(topic.Partitions)
-		case len(topic.Partitions) != p.partitions:
-			return fmt.Errorf("cannot use topic %s: it has %d partitions instead of %d, so its workspaces would be counted in the wrong ones; set --partitions or recreate the topic",
-				topic.Name, len(topic.Partitions), p.partitions)
+			return 0, fmt.Errorf("cannot use topic %s: %w; 'drawdown up' and 'drawdown migrate' create it", topic.Name, topic.Error)
+		case partitions == 0:
+			partitions = len(topic.Partitions)
+		case len(topic.Partitions) != partitions:
+			return 0, fmt.Errorf("cannot use topic %s: it has %d partitions instead of %d, so its workspaces would be counted in the wrong ones; set --partitions or recreate the topic",
+				topic.Name, len(topic.Partitions), partitions)
 		}
 	}
-	return nil
+	return partitions, nil
 }
 
 // Send queues one record for the partition of key, the workspace id. It
@@ -278,54 +268,11 @@ func (p *producer) deliverBatch(ctx context.Context, l *lane, b *recordBatch, en
 	if err != nil {
 		return err
 	}
-	for pause := retryFirst; ; pause = min(2*pause, retryMost) {
-		stamp(encoded, time.Now())
-		err := p.attempt(ctx, l, encoded)
-		if err == nil {
-			if p.away.CompareAndSwap(true, false) {
-				p.log.Info("kafka answers again", "acked", p.acked.Load())
-			}
-			return nil
-		}
-		if ctx.Err() != nil {
-			return ctx.Err()
-		}
-		if !isRetryable(err) {
-			return fmt.Errorf("cannot send %d records to %s/%d: %w", b.count, l.topic, l.partition, err)
-		}
-		if p.away.CompareAndSwap(false, true) {
-			p.log.Warn("kafka does not take records; trying again until it does", "topic", l.topic, "partition", l.partition, "error", err)
-		}
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-time.After(pause/2 + rand.N(pause/2)):
-		}
+	err = p.send(ctx, l.topic, l.partition, encoded, func() { stamp(encoded, time.Now()) })
+	if err != nil && ctx.Err() == nil {
+		return fmt.Errorf("cannot send %d records to %s/%d: %w", b.count, l.topic, l.partition, err)
 	}
-}
-
-func (p *producer) attempt(ctx context.Context, l *lane, encoded []byte) error {
-	ctx, cancel := context.WithTimeout(ctx, produceTimeout)
-	defer cancel()
-	response, err := p.client.RawProduce(ctx, &kafka.RawProduceRequest{
-		Topic:        l.topic,
-		Partition:    l.partition,
-		RequiredAcks: kafka.RequireAll,
-		RawRecords:   protocol.RawRecordSet{Reader: bytes.NewReader(encoded)},
-	})
-	if err != nil {
-		return err
-	}
-	return response.Error
-}
-
-// isRetryable tells a broker that is away or busy from one that refuses: what
-// is no answer of a broker at all, and what Kafka calls retriable. A batch that
-// arrived damaged is retriable to Kafka; here it would mean that it was encoded
-// wrongly, and again.
-func isRetryable(err error) bool {
-	var answer kafka.Error
-	return !errors.As(err, &answer) || answer.Temporary() && answer != kafka.InvalidMessage
+	return err
 }
 
 // AckedPrefix returns n such that the first n records given to Send are all
