@@ -1,5 +1,6 @@
 // Package queryapi answers over HTTP what is left, where it went and when it
-// runs out. It reads ClickHouse and writes nothing.
+// runs out. It reads ClickHouse and writes Kafka alone, so that what came by
+// HTTP is counted as everything else.
 //
 // Life of a request: [Server.Handler] routes it (chi) through request id,
 // metrics, panic and deadline middleware; the operation's input is decoded and
@@ -44,6 +45,11 @@
 //     (history_rows.go), and so every balance_after is the workspace's.
 //  7. 5xx bodies say nothing of the inside; the log has the rest under the
 //     request id that the body names.
+//  8. Nothing is produced that the consumers would reject: an event is decoded
+//     by their decoder and judged at the timestamp that its record gets, and
+//     produced as it was sent (events.go); a ledger entry that may have been
+//     there before is looked up in the table and in the log behind it first
+//     (ledger.go). What accepted_at promises is said at acceptedAt.
 //
 // Figures are decimal strings made from 128-bit sums; floats appear only in
 // lag_seconds and percentages.

@@ -57,7 +57,7 @@ func (h *harness) serverWith(change func(*queryapi.Config)) *queryapi.Server {
 	h.t.Helper()
 	cfg := queryapi.Config{
 		ClickHouse: h.conn, Token: testToken, Partitions: testPartitions, Epoch: testEpoch,
-		Topics: schemas.DefaultTopics(), EventsTTL: schemas.DefaultEventsTTL(),
+		Topics: schemas.DefaultTopics(), EventsTTL: schemas.DefaultEventsTTL(), Limits: schemas.DefaultLimits(),
 		Now: func() time.Time { return h.now }, Log: slog.New(slog.NewJSONHandler(h.log, nil)), Registerer: h.registry,
 	}
 	change(&cfg)

@@ -13,6 +13,8 @@ import (
 	"github.com/go-chi/chi/v5"
 	"github.com/go-chi/chi/v5/middleware"
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/drawdown/drawdown/schemas"
 )
 
 // latencyBuckets spans a 304 and the request timeout.
@@ -23,6 +25,7 @@ type metrics struct {
 	requestSeconds *prometheus.HistogramVec
 	querySeconds   *prometheus.HistogramVec
 	queryReadRows  *prometheus.CounterVec
+	writtenRecords *prometheus.CounterVec
 
 	now        func() time.Time
 	inFlight   atomic.Int64
@@ -46,13 +49,24 @@ func newMetrics(registerer prometheus.Registerer, now func() time.Time) *metrics
 			Name: "drawdown_queryapi_query_read_rows_total",
 			Help: "Rows that ClickHouse read, by query.",
 		}, []string{"query"}),
+		writtenRecords: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "drawdown_queryapi_written_records_total",
+			Help: "Records sent to be written, by topic role and what became of them.",
+		}, []string{"role", "status"}),
 	}
-	registerer.MustRegister(m.requestSeconds, m.querySeconds, m.queryReadRows,
+	registerer.MustRegister(m.requestSeconds, m.querySeconds, m.queryReadRows, m.writtenRecords,
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "drawdown_queryapi_queries_in_flight",
 			Help: "ClickHouse queries that have begun and not ended.",
 		}, func() float64 { return float64(m.inFlight.Load()) }))
 	return m
+}
+
+// written counts records that were sent to be written.
+func (m *metrics) written(role schemas.Topic, status string, n int) {
+	if n > 0 {
+		m.writtenRecords.WithLabelValues(string(role), status).Add(float64(n))
+	}
 }
 
 // observe measures each request under its route pattern.

@@ -33,11 +33,14 @@ const (
 	CodeResolutionUnavailable Code = "resolution_unavailable"
 	CodeUseProjection         Code = "use_projection"
 	CodeRangeTooLarge         Code = "range_too_large"
+	CodeIdempotencyConflict   Code = "idempotency_conflict"
+	CodeGrantConflict         Code = "grant_conflict"
 	CodeRateLimited           Code = "rate_limited"
 	CodeTooManyStreams        Code = "too_many_streams"
 	CodeInternal              Code = "internal"
 	CodeStoreUnavailable      Code = "store_unavailable"
 	CodeQueryTimeout          Code = "query_timeout"
+	CodeWritesUnavailable     Code = "writes_unavailable"
 	CodeClientClosed          Code = "client_closed_request"
 )
 
@@ -65,11 +68,14 @@ var problems = map[Code]struct {
 	CodeResolutionUnavailable: {http.StatusUnprocessableEntity, "So far back only whole minutes are kept"},
 	CodeUseProjection:         {http.StatusUnprocessableEntity, "The future is a projection, not a balance"},
 	CodeRangeTooLarge:         {http.StatusUnprocessableEntity, "The request reads too much"},
+	CodeIdempotencyConflict:   {http.StatusConflict, "The Idempotency-Key was used for something else"},
+	CodeGrantConflict:         {http.StatusConflict, "The grant exists with other terms"},
 	CodeRateLimited:           {http.StatusTooManyRequests, "Too many requests"},
 	CodeTooManyStreams:        {http.StatusServiceUnavailable, "Too many streams are open"},
 	CodeInternal:              {http.StatusInternalServerError, "Something went wrong here"},
 	CodeStoreUnavailable:      {http.StatusServiceUnavailable, "The store does not answer"},
 	CodeQueryTimeout:          {http.StatusServiceUnavailable, "The store took too long"},
+	CodeWritesUnavailable:     {http.StatusServiceUnavailable, "Nothing can be written now"},
 	CodeClientClosed:          {statusClientClosed, "The caller went away"},
 }
 
@@ -130,6 +136,15 @@ func (p *Problem) Error() string { return string(p.Code) + ": " + p.Detail }
 
 // GetStatus makes Problem a huma.StatusError.
 func (p *Problem) GetStatus() int { return p.Status }
+
+// GetHeaders makes Problem a huma.HeadersError: what is unavailable is worth
+// another try after a second.
+func (p *Problem) GetHeaders() http.Header {
+	if p.Status != http.StatusServiceUnavailable {
+		return nil
+	}
+	return http.Header{"Retry-After": {"1"}}
+}
 
 // ContentType makes Problem a huma.ContentTypeFilter.
 func (p *Problem) ContentType(string) string { return "application/problem+json" }

@@ -8,6 +8,7 @@ import (
 	"maps"
 	"net"
 	"net/http"
+	"sync"
 	"time"
 
 	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
@@ -18,12 +19,13 @@ import (
 	"github.com/go-chi/httprate"
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/errgroup"
+	"golang.org/x/sync/semaphore"
 
 	"github.com/drawdown/drawdown/schemas"
 )
 
-// Config is what a Server needs. Everything up to Registerer but RateLimit is
-// required.
+// Config is what a Server needs. Everything up to Registerer but Producer and
+// RateLimit is required.
 type Config struct {
 	ClickHouse driver.Conn       // default database set
 	Token      string            // bearer token with every scope on every workspace
@@ -31,6 +33,8 @@ type Config struct {
 	Epoch      uint32            // generation of the topics
 	Topics     schemas.Topics    // their configured names
 	EventsTTL  schemas.EventsTTL // how far back raw events go
+	Producer   Producer          // nil: nothing can be written
+	Limits     schemas.Limits    // by which the consumers accept records
 	RateLimit  int               // requests per minute and principal; 0: unlimited
 	CacheBytes int               // of answers that still hold; 0: none are kept
 	// ProgressAge is how old what is known of a partition's progress may be; a
@@ -51,6 +55,10 @@ type Server struct {
 	answers  answerCache
 	progress progressCache
 	hub      *liveHub
+	// What writing needs.
+	bodies   *semaphore.Weighted // bytes of request bodies
+	decoders sync.Pool           // *schemas.Decoder
+	ledger   *ledgerWrites
 	spec     []byte
 	handler  http.Handler
 }
@@ -68,10 +76,15 @@ func New(cfg Config) (*Server, error) {
 		return nil, errors.New("cannot make a query API: no token")
 	case cfg.Partitions <= 0:
 		return nil, fmt.Errorf("cannot make a query API: %d partitions", cfg.Partitions)
+	case cfg.Limits.MaxValueBytes == 0:
+		return nil, errors.New("cannot make a query API: no limits")
 	case cfg.Now == nil, cfg.Log == nil, cfg.Registerer == nil:
 		return nil, errors.New("cannot make a query API: Now, Log and Registerer are required")
 	}
-	s := &Server{cfg: cfg, metrics: newMetrics(cfg.Registerer, cfg.Now), answers: answerCache{limit: cfg.CacheBytes}}
+	s := &Server{
+		cfg: cfg, metrics: newMetrics(cfg.Registerer, cfg.Now), answers: answerCache{limit: cfg.CacheBytes},
+		bodies: semaphore.NewWeighted(maxBodies), ledger: newLedgerWrites(),
+	}
 	s.hub = newLiveHub(s, cfg.Registerer)
 	if cfg.RateLimit > 0 {
 		s.limiter = httprate.NewRateLimiter(cfg.RateLimit, time.Minute)
@@ -140,6 +153,8 @@ func (s *Server) route() error {
 	s.registerCampaigns(api)
 	s.registerLive(api)
 	s.registerHistory(api)
+	s.registerEvents(api)
+	s.registerGrants(api)
 	// huma's own error model is never sent; see problemTransformer.
 	delete(api.OpenAPI().Components.Schemas.Map(), "ErrorModel")
 	delete(api.OpenAPI().Components.Schemas.Map(), "ErrorDetail")

@@ -185,7 +185,16 @@ func newServer(n network, counting countingFlags, token string, e *env, registry
 	if err != nil {
 		return nil, nil, fmt.Errorf("cannot configure the connection to ClickHouse: %w", err)
 	}
+	var producer queryapi.Producer
+	closeProducer := func() {}
+	if len(n.brokers) == 0 {
+		e.Log.Warn("no --kafka-brokers: nothing can be written by HTTP, such requests are answered writes_unavailable")
+	} else {
+		p := newAPIProducer(n, e.Log)
+		producer, closeProducer = p, p.Close
+	}
 	server, err := queryapi.New(queryapi.Config{
+		Producer: producer, Limits: counting.limits(),
 		ClickHouse: conn, Token: token, Partitions: n.partitions, Epoch: counting.Epoch, Topics: n.topics,
 		EventsTTL: counting.EventsTTL, Now: e.Now, Log: e.Log, Registerer: registry,
 		CacheBytes: answerCacheBytes, ProgressAge: progressAge,
@@ -193,7 +202,7 @@ func newServer(n network, counting countingFlags, token string, e *env, registry
 	if err != nil {
 		return nil, nil, errors.Join(err, conn.Close())
 	}
-	return server, conn.Close, nil
+	return server, func() error { closeProducer(); return conn.Close() }, nil
 }
 
 func newRegistry() *prometheus.Registry {

@@ -16,7 +16,8 @@ import (
 // serveCmd is the API as a process of its own.
 type serveCmd struct {
 	dataFlags
-	Partitions int `name:"partitions" env:"DRAWDOWN_PARTITIONS" default:"0" help:"Partitions of each topic; 0 takes what the consumers have recorded."`
+	Brokers    []string `name:"kafka-brokers" env:"DRAWDOWN_KAFKA_BROKERS" placeholder:"HOST:PORT" help:"Kafka brokers that what is written by HTTP goes to; without them nothing can be written."`
+	Partitions int      `name:"partitions" env:"DRAWDOWN_PARTITIONS" default:"0" help:"Partitions of each topic; 0 takes what the consumers have recorded."`
 	topicFlags
 	clickhouseFlags
 	countingFlags
@@ -35,7 +36,7 @@ func (c *serveCmd) Run(ctx context.Context, e *env) error {
 	if err != nil {
 		return err
 	}
-	n := network{topics: c.topics(), partitions: c.Partitions, clickhouse: access, database: c.Database}
+	n := network{brokers: c.Brokers, topics: c.topics(), partitions: c.Partitions, clickhouse: access, database: c.Database}
 	e.Log.Info("configuration", e.Settings...)
 	api, err := listen(ctx, c.APIListen, "--api-listen")
 	if err != nil {

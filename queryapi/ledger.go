@@ -1,0 +1,360 @@
+package queryapi
+
+import (
+	"context"
+	"errors"
+	"hash/maphash"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/drawdown/drawdown/schemas"
+)
+
+// How an entry is written once, and never in conflict with another.
+//
+// The id of its event is made of the Idempotency-Key, and the consumers count
+// an id once. But they count a retry as a conflict if it says anything else
+// than the first, and what it says has a time. So a request whose key or grant
+// may have been there before is looked up first, in three places that together
+// hold everything that Kafka has acknowledged: what this server remembers, the
+// table of entries, and the part of the log behind what the consumers say they
+// have counted. Found, it is answered from there and nothing is produced.
+//
+// Requests for one workspace take turns here, so that two of them cannot both
+// find nothing. Between two servers nobody takes turns: the same key on both
+// at the same time, with a minute's end between them, counts once, answers
+// twice alike, and leaves a rejection (conflict) of the second record.
+
+// enter writes a ledger entry and answers once Kafka has it.
+func (s *Server) enter(ctx context.Context, r entryRequest, body *Upload) (*EntryOutput, error) {
+	if err := s.authorizeWrite(ctx, r.workspaceID, ScopeAdmin); err != nil {
+		return nil, err
+	}
+	text, err := body.read()
+	if err != nil {
+		return nil, err
+	}
+	// A form of another site cannot send this type by itself.
+	if body.media() != mediaJSON && len(text) > 0 {
+		return nil, body.unsupported(mediaJSON)
+	}
+	if err := r.fill(text); err != nil {
+		return nil, err
+	}
+	decoder, done := s.decoder()
+	defer done()
+	now := s.now()
+	c := circumstances{at: now, effective: now, actor: clipActor(principalFrom(ctx).Subject)}
+	var ev schemas.Event
+	if err := r.decode(decoder, c, &ev); err != nil {
+		return nil, err
+	}
+	leave, err := s.ledger.turn(ctx, r.workspaceID)
+	if err != nil {
+		return nil, err
+	}
+	defer leave()
+	value, entry := schemas.EncodeEvent(&ev), entryOf(&ev)
+	_, namesGrant := r.members["grant_id"]
+	if remembered, ok := s.ledger.remembered(r.workspaceID, entry.eventID); ok {
+		if !r.same(decoder, remembered.entry) {
+			return nil, idempotencyConflict(r.key)
+		}
+		if remembered.acceptedAt != 0 {
+			return remembered.entry.answer(remembered.acceptedAt), nil
+		}
+		// Nobody knows whether it arrived: the same bytes again.
+		value, entry = remembered.value, remembered.entry
+	} else if r.key != "" || r.kind == schemas.CreditsGranted && namesGrant {
+		found, at, err := s.settled(ctx, &r, decoder, &entry)
+		if found != nil || err != nil {
+			return found.answerOr(at), err
+		}
+	}
+	return s.write(ctx, &r, entry, value)
+}
+
+// write produces an entry and remembers its key, whatever becomes of it.
+func (s *Server) write(ctx context.Context, r *entryRequest, entry ledgerEntry, value []byte) (*EntryOutput, error) {
+	sent := remembered{entry: entry, value: value}
+	if r.key != "" {
+		s.ledger.remember(r.workspaceID, sent)
+	}
+	errs := s.produce(ctx, schemas.LedgerTopic, r.workspaceID, s.now(), []schemas.Record{{Value: value}})
+	if failures(errs) > 0 {
+		// Already in the log, with what Kafka said.
+		return nil, writesUnavailable(nil, "Kafka did not acknowledge it; send it again with the same Idempotency-Key, if it has one")
+	}
+	sent.acceptedAt = s.acceptedAt()
+	if r.key != "" {
+		s.ledger.remember(r.workspaceID, sent)
+	}
+	return entry.answer(sent.acceptedAt), nil
+}
+
+// acceptedAt is an instant such that whoever has counted everything that
+// arrived before it has counted what was acknowledged before the call. A
+// watermark is cut to the millisecond and may be the timestamp of a record
+// that waits, which is no later than its acknowledgement: hence the next
+// millisecond. It holds as far as the clocks of server and consumers agree.
+func (s *Server) acceptedAt() schemas.Millis { return s.now() + 1 }
+
+// settled answers a request from what Kafka has already; found is nil if it
+// has nothing.
+func (s *Server) settled(ctx context.Context, r *entryRequest, d *schemas.Decoder, asked *ledgerEntry) (found *ledgerEntry, at schemas.Millis, err error) {
+	byEvent, byGrant, err := s.find(ctx, r.workspaceID, asked)
+	if err != nil {
+		return nil, 0, err
+	}
+	switch {
+	case byEvent != nil && !r.same(d, *byEvent):
+		return nil, 0, idempotencyConflict(r.key)
+	case byEvent != nil:
+		return byEvent, byEvent.seenAt, nil
+	case byGrant == nil:
+		return nil, 0, nil
+	}
+	// Another event has this grant already: as good as this one if its terms
+	// are equal.
+	var ev schemas.Event
+	if err := r.decode(d, byGrant.circumstances(), &ev); err != nil || ev.GrantTerms() != byGrant.terms {
+		return nil, 0, problem(CodeGrantConflict, "grant %s was granted before with other terms; void it, or grant under a new id", byGrant.grantID)
+	}
+	return byGrant, byGrant.seenAt, nil
+}
+
+func idempotencyConflict(key string) error {
+	return problem(CodeIdempotencyConflict, "Idempotency-Key %q was sent before with another body; send what is new under a new key", key)
+}
+
+// same says whether the request would have become that entry, had it been
+// sent when that was. Who sends it does not matter.
+func (r *entryRequest) same(d *schemas.Decoder, entry ledgerEntry) bool {
+	var ev schemas.Event
+	return r.kind == entry.kind && r.decode(d, entry.circumstances(), &ev) == nil && ev.ContentHash == entry.content
+}
+
+// ledgerEntry is what must be known of an entry to recognise it.
+type ledgerEntry struct {
+	kind    schemas.EventType
+	eventID string
+	grantID string
+	at      schemas.Millis
+	actor   string
+	content uint32
+	terms   schemas.GrantTerms // grants only
+	seenAt  schemas.Millis     // accepted_at to tell; 0: none yet
+}
+
+func entryOf(ev *schemas.Event) ledgerEntry {
+	entry := ledgerEntry{
+		kind: ev.Type, eventID: string(ev.ID), grantID: string(ev.GrantID), at: ev.Time,
+		actor: string(ev.Actor), content: ev.ContentHash,
+	}
+	if ev.Type == schemas.CreditsGranted {
+		entry.terms = ev.GrantTerms()
+	}
+	return entry
+}
+
+func (e *ledgerEntry) circumstances() circumstances {
+	return circumstances{at: e.at, effective: e.terms.EffectiveAt, actor: e.actor}
+}
+
+// entryPrefixes name the types of entries in the history.
+var entryPrefixes = map[schemas.EventType]string{
+	schemas.CreditsGranted:  "grant:",
+	schemas.CreditsAdjusted: "adjustment:",
+	schemas.GrantVoided:     "void:",
+}
+
+func (e *ledgerEntry) answer(acceptedAt schemas.Millis) *EntryOutput {
+	return &EntryOutput{Status: http.StatusAccepted, Body: Entry{
+		EntryID: entryPrefixes[e.kind] + e.eventID, EventID: e.eventID, GrantID: e.grantID, AcceptedAt: instant(acceptedAt),
+	}}
+}
+
+func (e *ledgerEntry) answerOr(acceptedAt schemas.Millis) *EntryOutput {
+	if e == nil {
+		return nil
+	}
+	return e.answer(acceptedAt)
+}
+
+const countedQuery = `
+SELECT max(next) FROM (
+    SELECT max(next_offset) AS next FROM ingest_progress
+    WHERE topic = {topic:String} AND epoch = {epoch:UInt32} AND kpart = {partition:UInt16}
+    UNION ALL
+    SELECT last + 1 FROM ingest_batches
+    WHERE topic = {topic:String} AND epoch = {epoch:UInt32} AND kpart = {partition:UInt16} ORDER BY topic DESC, epoch DESC, kpart DESC, first DESC LIMIT 1
+)`
+
+const knownEntriesQuery = `
+SELECT type, event_id, grant_id, time, actor, content_hash, credits_micro, class, priority, effective_at, expires_at, kafka_time
+FROM credit_entries
+WHERE workspace_id = {workspace:String} AND (event_id = {event:String} OR type = 'credits.granted' AND grant_id = {grant:String})
+ORDER BY epoch, koff`
+
+// find returns the entry with the event's id and, if a grant is asked for, the
+// grant of that id, among everything that Kafka has acknowledged.
+func (s *Server) find(ctx context.Context, workspaceID string, asked *ledgerEntry) (byEvent, byGrant *ledgerEntry, err error) {
+	note := func(entry ledgerEntry) {
+		if byEvent == nil && entry.eventID == asked.eventID {
+			byEvent = &entry
+		}
+		if byGrant == nil && asked.kind == schemas.CreditsGranted && entry.kind == schemas.CreditsGranted && entry.grantID == asked.grantID {
+			byGrant = &entry
+		}
+	}
+	// In this order: what is behind counted now may be in the table later, but
+	// what is before it is there already.
+	counted, err := s.counted(ctx, workspaceID)
+	if err != nil {
+		return nil, nil, err
+	}
+	if err := s.knownEntries(ctx, workspaceID, asked, note); err != nil {
+		return nil, nil, err
+	}
+	if byEvent != nil || byGrant != nil {
+		return byEvent, byGrant, nil
+	}
+	decoder, done := s.decoder()
+	defer done()
+	var ev schemas.Event
+	seenAt := schemas.Millis(0)
+	err = s.cfg.Producer.Tail(ctx, schemas.LedgerTopic, workspaceID, counted, func(rec *schemas.Record) {
+		// What the consumers will reject is not there.
+		if decoder.Decode(schemas.LedgerTopic, rec, &ev) != nil || string(ev.WorkspaceID) != workspaceID || s.cfg.Limits.Late(rec, &ev) != nil {
+			return
+		}
+		if seenAt == 0 {
+			seenAt = s.acceptedAt()
+		}
+		entry := entryOf(&ev)
+		entry.seenAt = seenAt
+		note(entry)
+	})
+	if err != nil {
+		return nil, nil, writesUnavailable(err, "what Kafka has cannot be read, so that nobody knows whether this is there already; try again")
+	}
+	return byEvent, byGrant, nil
+}
+
+// counted returns the offset before which every record of the ledger of the
+// workspace's partition is in the table.
+func (s *Server) counted(ctx context.Context, workspaceID string) (int64, error) {
+	bound := parameters{}
+	bound.string("topic", s.cfg.Topics.Ledger)
+	bound.integer("epoch", int64(s.cfg.Epoch))
+	bound.integer("partition", int64(schemas.Partition([]byte(workspaceID), s.cfg.Partitions)))
+	next := uint64(0)
+	err := s.query(ctx, "counted", countedQuery, bound, func(scan func(...any) error) error { return scan(&next) })
+	return int64(next), err
+}
+
+func (s *Server) knownEntries(ctx context.Context, workspaceID string, asked *ledgerEntry, note func(ledgerEntry)) error {
+	bound := parameters{}
+	bound.string("workspace", workspaceID)
+	bound.string("event", asked.eventID)
+	bound.string("grant", asked.grantID)
+	return s.query(ctx, "known_entries", knownEntriesQuery, bound, func(scan func(...any) error) error {
+		var (
+			entry                  ledgerEntry
+			kind, class            string
+			at, kafkaTime          time.Time
+			micro                  int64
+			priority               uint16
+			effectiveAt, expiresAt *time.Time
+		)
+		if err := scan(&kind, &entry.eventID, &entry.grantID, &at, &entry.actor, &entry.content, &micro, &class, &priority,
+			&effectiveAt, &expiresAt, &kafkaTime); err != nil {
+			return err
+		}
+		entry.kind, entry.at = entryTypes[kind], millisOf(at)
+		// It is visible, so that any instant would do.
+		entry.seenAt = millisOf(kafkaTime) + 1
+		if entry.kind == schemas.CreditsGranted {
+			entry.terms = schemas.GrantTerms{
+				Credits: schemas.Credits(micro), Priority: priority,
+				EffectiveAt: millisOrNone(effectiveAt), ExpiresAt: millisOrNone(expiresAt),
+			}
+			if class == "paid" {
+				entry.terms.Class = schemas.Paid
+			}
+		}
+		note(entry)
+		return nil
+	})
+}
+
+// ledgerWrites is what this server has under way and remembers of entries.
+type ledgerWrites struct {
+	seed  maphash.Seed
+	turns [64]chan struct{} // one of them per workspace; as many as may write at once
+
+	mu     sync.Mutex
+	recent map[entryKey]remembered
+	order  []entryKey // of recent, a ring
+	next   int        // the oldest of order
+}
+
+type entryKey struct{ workspaceID, eventID string }
+
+// remembered is an entry that was sent to Kafka.
+type remembered struct {
+	entry      ledgerEntry
+	value      []byte
+	acceptedAt schemas.Millis // 0: not acknowledged, which does not mean that it is not there
+}
+
+// maxRemembered entries of about 1 kB, at the most 10 with a long note. Older
+// ones are found in the table.
+const maxRemembered = 4096
+
+func newLedgerWrites() *ledgerWrites {
+	w := &ledgerWrites{seed: maphash.MakeSeed(), recent: make(map[entryKey]remembered)}
+	for i := range w.turns {
+		w.turns[i] = make(chan struct{}, 1)
+	}
+	return w
+}
+
+var errTurn = errors.New("no turn came")
+
+// turn waits until no other entry of the workspace is being written.
+func (w *ledgerWrites) turn(ctx context.Context, workspaceID string) (leave func(), err error) {
+	turn := w.turns[maphash.String(w.seed, workspaceID)%uint64(len(w.turns))]
+	ctx, cancel := context.WithTimeout(ctx, admitWithin)
+	defer cancel()
+	select {
+	case turn <- struct{}{}:
+		return func() { <-turn }, nil
+	case <-ctx.Done():
+		return nil, writesUnavailable(errTurn, "entries before this one take too long; try again")
+	}
+}
+
+func (w *ledgerWrites) remembered(workspaceID, eventID string) (remembered, bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	found, ok := w.recent[entryKey{workspaceID, eventID}]
+	return found, ok
+}
+
+func (w *ledgerWrites) remember(workspaceID string, r remembered) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	key := entryKey{workspaceID, r.entry.eventID}
+	if _, ok := w.recent[key]; !ok {
+		if len(w.order) < maxRemembered {
+			w.order = append(w.order, key)
+		} else {
+			delete(w.recent, w.order[w.next])
+			w.order[w.next] = key
+			w.next = (w.next + 1) % maxRemembered
+		}
+	}
+	w.recent[key] = r
+}
