@@ -152,6 +152,7 @@ func (s *Server) route() error {
 	s.registerUsage(api)
 	s.registerCampaigns(api)
 	s.registerLive(api)
+	s.registerRejections(api)
 	s.registerHistory(api)
 	s.registerEvents(api)
 	s.registerGrants(api)
