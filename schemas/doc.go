@@ -51,8 +51,11 @@
 //     unknown_type. JSON that is no object is malformed; data that is no
 //     object is invalid_field.
 //   - Binary mode is a record with header ce_specversion, unless its content
-//     type says application/cloudevents. A ce_ header that is there twice or
-//     is not UTF-8 is malformed, as in JSON. data_base64 is not read.
+//     type says application/cloudevents: then the ce_ headers mean nothing. A
+//     ce_ header that is there twice or is not UTF-8 is malformed, as in JSON.
+//     An event is the same in both modes, down to its content hash; only data
+//     that is no object is malformed in binary mode, where it is the value,
+//     and invalid_field in structured mode. data_base64 is not read.
 //   - subject and every unknown field are ignored, but must be valid JSON,
 //     without duplicate keys, down to the last level.
 //   - An empty campaign_id, an adjustment's empty grant_id, and an empty
