@@ -67,11 +67,11 @@ type HistoryInput struct {
 	View        string   `query:"view" enum:"grouped,events" default:"grouped" doc:"grouped: consumption per local day and campaign, cut where the ledger changes; events: one by one as far back as raw events are kept, by default 13 months, and grouped before that"`
 	From        string   `query:"from" doc:"Only entries at or after it, RFC 3339; default: all" example:"2026-11-01T00:00:00Z"`
 	To          string   `query:"to" doc:"Only entries before it, RFC 3339; default: all" example:"2026-12-01T00:00:00Z"`
-	Type        []string `query:"type" enum:"grant,adjustment,void,expiry,consumption" doc:"Only these types, with commas between them"`
+	Type        []string `query:"type" enum:"grant,adjustment,void,expiry,consumption" nullable:"false" doc:"Only these types, with commas between them"`
 	Campaign    string   `query:"campaign_id" doc:"Only consumption of this campaign; empty: only unattributed consumption"`
 	TZ          string   `query:"tz" doc:"IANA zone of the days; default: the workspace's" example:"Europe/Berlin"`
 	Limit       int      `query:"limit" minimum:"1" maximum:"1000" default:"100"`
-	Cursor      string   `query:"cursor" maxLength:"16384" doc:"next_cursor of the page before, with the same parameters. Grants, adjustments and voids that come in while one pages are in no later page of that listing: one of them changes days that were shown"`
+	Cursor      string   `query:"cursor" maxLength:"16384" doc:"next_cursor of the page before, with the same parameters. Entries of the ledger that come in meanwhile are left to the next listing, because they may cut days that were shown"`
 	Conditional
 
 	asked    Range
