@@ -18,6 +18,12 @@
 // of all rooms (live_alerts.go). What a viewer has seen of them travels as its
 // event id.
 //
+// Life of an export (export.go): the rows are counted and refused if too many;
+// then ClickHouse makes the file, and its HTTP response passes through
+// (export_store.go), the last 32 KiB held back until it is whole, so that a
+// result which fails breaks the connection off instead of looking whole. The
+// history's rows come page by page from its endpoint's code (export_history.go).
+//
 // Invariants:
 //
 //  1. Every sum comes from one mechanism, [Server.sums] in sums.go: a sorted

@@ -34,6 +34,7 @@ const (
 type harness struct {
 	t        testing.TB
 	conn     driver.Conn
+	store    queryapi.StoreHTTP
 	server   *queryapi.Server
 	registry *prometheus.Registry
 	log      *bytes.Buffer
@@ -44,8 +45,10 @@ type harness struct {
 // newHarness makes one whose clock stands still.
 func newHarness(t testing.TB, now time.Time) *harness {
 	t.Helper()
+	db := storetest.ClickHouse(t)
 	h := &harness{
-		t: t, conn: storetest.ClickHouse(t).Conn(t),
+		t: t, conn: db.Conn(t),
+		store:    queryapi.StoreHTTP{URL: "http://" + db.HTTPAddr, User: db.User, Password: db.Password, Database: db.Name},
 		registry: prometheus.NewRegistry(), log: &bytes.Buffer{}, now: now,
 	}
 	h.server = h.serverWith(func(*queryapi.Config) {})
@@ -56,7 +59,7 @@ func newHarness(t testing.TB, now time.Time) *harness {
 func (h *harness) serverWith(change func(*queryapi.Config)) *queryapi.Server {
 	h.t.Helper()
 	cfg := queryapi.Config{
-		ClickHouse: h.conn, Token: testToken, Partitions: testPartitions, Epoch: testEpoch,
+		ClickHouse: h.conn, StoreHTTP: h.store, Token: testToken, Partitions: testPartitions, Epoch: testEpoch,
 		Topics: schemas.DefaultTopics(), EventsTTL: schemas.DefaultEventsTTL(), Limits: schemas.DefaultLimits(),
 		Now: func() time.Time { return h.now }, Log: slog.New(slog.NewJSONHandler(h.log, nil)), Registerer: h.registry,
 	}

@@ -37,6 +37,7 @@ const (
 	CodeGrantConflict         Code = "grant_conflict"
 	CodeRateLimited           Code = "rate_limited"
 	CodeTooManyStreams        Code = "too_many_streams"
+	CodeExportUnavailable     Code = "export_unavailable"
 	CodeInternal              Code = "internal"
 	CodeStoreUnavailable      Code = "store_unavailable"
 	CodeQueryTimeout          Code = "query_timeout"
@@ -72,6 +73,7 @@ var problems = map[Code]struct {
 	CodeGrantConflict:         {http.StatusConflict, "The grant exists with other terms"},
 	CodeRateLimited:           {http.StatusTooManyRequests, "Too many requests"},
 	CodeTooManyStreams:        {http.StatusServiceUnavailable, "Too many streams are open"},
+	CodeExportUnavailable:     {http.StatusServiceUnavailable, "This server makes no exports"},
 	CodeInternal:              {http.StatusInternalServerError, "Something went wrong here"},
 	CodeStoreUnavailable:      {http.StatusServiceUnavailable, "The store does not answer"},
 	CodeQueryTimeout:          {http.StatusServiceUnavailable, "The store took too long"},

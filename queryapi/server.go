@@ -28,6 +28,7 @@ import (
 // RateLimit is required.
 type Config struct {
 	ClickHouse driver.Conn       // default database set
+	StoreHTTP  StoreHTTP         // for exports; without a URL there are none
 	Token      string            // bearer token with every scope on every workspace
 	Partitions int               // of each topic; places a workspace
 	Epoch      uint32            // generation of the topics
@@ -55,6 +56,7 @@ type Server struct {
 	answers  answerCache
 	progress progressCache
 	hub      *liveHub
+	exports  chan struct{} // one for each that is under way
 	// What writing needs.
 	bodies   *semaphore.Weighted // bytes of request bodies
 	decoders sync.Pool           // *schemas.Decoder
@@ -86,6 +88,7 @@ func New(cfg Config) (*Server, error) {
 		bodies: semaphore.NewWeighted(maxBodies), ledger: newLedgerWrites(),
 	}
 	s.hub = newLiveHub(s, cfg.Registerer)
+	s.exports = make(chan struct{}, exportsAtOnce)
 	if cfg.RateLimit > 0 {
 		s.limiter = httprate.NewRateLimiter(cfg.RateLimit, time.Minute)
 	}
@@ -108,7 +111,7 @@ func OpenAPI() ([]byte, error) {
 func (s *Server) Handler() http.Handler { return s.handler }
 
 // Run serves the API on listener until ctx is done, then lets requests in
-// flight finish for up to 10 seconds; streams end at once. It closes listener.
+// flight finish for up to 10 seconds; streams and exports end at once. It closes listener.
 func (s *Server) Run(ctx context.Context, listener net.Listener) error {
 	defer context.AfterFunc(ctx, s.hub.close)()
 	return serve(ctx, listener, s.handler, s.cfg.Log)
@@ -153,6 +156,7 @@ func (s *Server) route() error {
 	s.registerCampaigns(api)
 	s.registerLive(api)
 	s.registerRejections(api)
+	s.registerExport(api)
 	s.registerHistory(api)
 	s.registerEvents(api)
 	s.registerGrants(api)

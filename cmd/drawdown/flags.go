@@ -56,6 +56,12 @@ type clickhouseFlags struct {
 	Database     string `name:"clickhouse-database" env:"DRAWDOWN_CLICKHOUSE_DATABASE" default:"drawdown" help:"ClickHouse database."`
 }
 
+// clickhouseHTTPFlags say where its HTTP interface is, which makes the files of
+// exports.
+type clickhouseHTTPFlags struct {
+	HTTPAddr string `name:"clickhouse-http-addr" env:"DRAWDOWN_CLICKHOUSE_HTTP_ADDR" placeholder:"HOST:PORT" help:"HTTP address of ClickHouse, or its URL, for exports; by default the one in <data>/clickhouse.json. Without one there are no exports."`
+}
+
 // passwordVariable has no flag: a flag would be visible in the list of processes.
 const passwordVariable = "DRAWDOWN_CLICKHOUSE_PASSWORD"
 

@@ -67,6 +67,15 @@ func (n network) options() *clickhouse.Options {
 	}
 }
 
+// storeHTTP is how ClickHouse is reached for exports.
+func (n network) storeHTTP() queryapi.StoreHTTP {
+	address := n.clickhouse.HTTP
+	if address != "" && !strings.Contains(address, "://") {
+		address = "http://" + address
+	}
+	return queryapi.StoreHTTP{URL: address, User: n.clickhouse.User, Password: n.clickhouse.Password, Database: n.database}
+}
+
 // chAuthenticationFailed is a wrong user or password;
 // src/Common/ErrorCodes.cpp of ClickHouse.
 const chAuthenticationFailed = 516
@@ -195,7 +204,7 @@ func newServer(n network, counting countingFlags, token string, e *env, registry
 	}
 	server, err := queryapi.New(queryapi.Config{
 		Producer: producer, Limits: counting.limits(),
-		ClickHouse: conn, Token: token, Partitions: n.partitions, Epoch: counting.Epoch, Topics: n.topics,
+		ClickHouse: conn, StoreHTTP: n.storeHTTP(), Token: token, Partitions: n.partitions, Epoch: counting.Epoch, Topics: n.topics,
 		EventsTTL: counting.EventsTTL, Now: e.Now, Log: e.Log, Registerer: registry,
 		CacheBytes: answerCacheBytes, ProgressAge: progressAge,
 	})

@@ -20,6 +20,7 @@ type serveCmd struct {
 	Partitions int      `name:"partitions" env:"DRAWDOWN_PARTITIONS" default:"0" help:"Partitions of each topic; 0 takes what the consumers have recorded."`
 	topicFlags
 	clickhouseFlags
+	clickhouseHTTPFlags
 	countingFlags
 	TokenFile string `name:"token-file" env:"DRAWDOWN_TOKEN_FILE" type:"path" placeholder:"FILE" help:"File with the bearer token; by default the token in <data>/dev.json."`
 	APIListen string `name:"api-listen" env:"DRAWDOWN_API_LISTEN" default:"127.0.0.1:8080" help:"Address of the API."`
@@ -31,6 +32,9 @@ func (c *serveCmd) Run(ctx context.Context, e *env) error {
 	access, err := c.access(c.Data)
 	if err != nil {
 		return err
+	}
+	if c.HTTPAddr != "" {
+		access.HTTP = c.HTTPAddr
 	}
 	token, err := c.token()
 	if err != nil {

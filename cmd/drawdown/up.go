@@ -24,6 +24,7 @@ type upCmd struct {
 	Partitions int      `name:"partitions" env:"DRAWDOWN_PARTITIONS" default:"0" help:"Partitions of each topic; 0 takes what the topics have, else 4 embedded and 12 elsewhere."`
 	topicFlags
 	clickhouseFlags
+	clickhouseHTTPFlags
 	countingFlags
 	consumerFlags
 
@@ -108,6 +109,8 @@ func (c *upCmd) startStores(ctx context.Context, e *env) (n network, stop func()
 		n.clickhouse = clickhouseAccess(credentials)
 	} else if n.clickhouse, err = c.access(c.Data); err != nil {
 		return n, stop, err
+	} else if c.HTTPAddr != "" {
+		n.clickhouse.HTTP = c.HTTPAddr
 	}
 	if err := writeSecret(filepath.Join(c.Data, "clickhouse.json"), n.clickhouse); err != nil {
 		return n, stop, err

@@ -1,0 +1,395 @@
+package queryapi
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/adapters/humachi"
+
+	"github.com/drawdown/drawdown/schemas"
+)
+
+// ExportInput are the parameters of an export.
+type ExportInput struct {
+	WorkspaceID string `path:"workspace_id"`
+	Dataset     string `query:"dataset" required:"true" enum:"events,usage,history" doc:"events: one row per consumption event; usage: one per quarter of an hour, campaign and action; history: the entries of GET history"`
+	Format      string `query:"format" enum:"csv,ndjson,parquet" default:"csv"`
+	From        string `query:"from" doc:"Start of the range, RFC 3339; default: start of the current period, of history the first entry. Of usage a whole quarter of an hour" example:"2026-11-01T00:00:00Z"`
+	To          string `query:"to" doc:"End of the range, exclusive, RFC 3339; default: end of the current period, of history the last entry. Of usage a whole quarter of an hour" example:"2026-12-01T00:00:00Z"`
+	View        string `query:"view" enum:"grouped,events" default:"grouped" doc:"Of history alone: consumption per day and campaign, or event by event"`
+
+	times Range
+}
+
+// Resolve names every wrong parameter.
+func (in *ExportInput) Resolve(ctx huma.Context) []error {
+	in.times = Range{From: in.From, To: in.To}
+	errs := slices.Concat(strict(ctx), in.times.resolve())
+	if optional(ctx, "view") != nil && in.Dataset != "history" {
+		errs = append(errs, wrong("query.view", in.View, "only for dataset=history"))
+	}
+	if in.Dataset == "usage" {
+		for _, edge := range []struct {
+			name, text string
+			at         schemas.Millis
+		}{{"query.from", in.From, in.times.from}, {"query.to", in.To, in.times.to}} {
+			if edge.at != schemas.NoInstant && edge.at%quarterMillis != 0 {
+				errs = append(errs, wrong(edge.name, edge.text, "not a whole quarter of an hour"))
+			}
+		}
+	}
+	return errs
+}
+
+const exportDescription = `A file with the rows of a range, oldest first (of history newest first), for as many as there are.
+
+Credits are decimals, exact to the micro-credit: text in CSV, strings in NDJSON, Decimal(38, 6) in Parquet. Instants are RFC 3339 in UTC,
+in Parquet timestamps. In CSV a text that a spreadsheet would take for a formula (it starts with =, +, -, @, a tab or a carriage return) has an
+apostrophe before it. A file that cannot be finished breaks off: the response ends without its last chunk, which every client reports.
+What has too many rows is refused with ` + "`range_too_large`" + ` before it begins.`
+
+func (s *Server) registerExport(api huma.API) {
+	content := make(map[string]*huma.MediaType)
+	for _, kind := range exportFormats {
+		content[kind.contentType] = &huma.MediaType{Schema: &huma.Schema{Type: huma.TypeString, Format: "binary"}}
+	}
+	register(s, api, huma.Operation{
+		OperationID: "export", Method: http.MethodGet, Path: "/v1/workspaces/{workspace_id}/export",
+		Summary: "Events, usage or history as a file", Description: exportDescription,
+		Responses: map[string]*huma.Response{"200": {Description: "The file", Content: content}},
+	}, s.export)
+}
+
+// exportFormats by the parameter.
+var exportFormats = map[string]struct {
+	contentType string
+	clickhouse  string // its name for it
+	extension   string
+}{
+	"csv":     {"text/csv; charset=utf-8; header=present", "CSVWithNames", "csv"},
+	"ndjson":  {"application/x-ndjson", "JSONEachRow", "ndjson"},
+	"parquet": {"application/vnd.apache.parquet", "Parquet", "parquet"},
+}
+
+// Bounds of an export.
+const (
+	// maxExportRows is about 3 GB of CSV, and what a spreadsheet, or a notebook
+	// on a laptop, could not open any more; a longer range is asked for in parts.
+	maxExportRows = 20_000_000
+	// maxHistoryRows because each thousand of them is a burn-down of its own.
+	maxHistoryRows = 1_000_000
+	// exportTimeout bounds one export with all its statements.
+	exportTimeout = 30 * time.Minute
+	// exportsAtOnce leaves the store to the dashboards.
+	exportsAtOnce = 4
+	// exportWriteTimeout is how long a client may take nothing.
+	exportWriteTimeout = time.Minute
+)
+
+func (s *Server) export(ctx context.Context, in *ExportInput) (*huma.StreamResponse, error) {
+	// An export is figures as well.
+	for _, scope := range []Scope{ScopeRead, ScopeExport} {
+		if err := s.authorize(ctx, in.WorkspaceID, scope); err != nil {
+			return nil, err
+		}
+	}
+	if s.cfg.StoreHTTP.URL == "" {
+		return nil, problem(CodeExportUnavailable, "this server was not told the HTTP address of ClickHouse, which makes the files")
+	}
+	made, err := s.prepareExport(ctx, in)
+	if err != nil {
+		return nil, err
+	}
+	return &huma.StreamResponse{Body: func(ctx huma.Context) {
+		r, w := humachi.Unwrap(ctx)
+		s.sendExport(ctx.Context(), r, w, in, made)
+	}}, nil
+}
+
+// exported is an export that may begin.
+type exported struct {
+	rows span
+	open func(context.Context) (io.ReadCloser, error)
+}
+
+// prepareExport knows the range and refuses what is too large.
+func (s *Server) prepareExport(ctx context.Context, in *ExportInput) (exported, error) {
+	fresh, err := s.freshness(ctx, in.WorkspaceID)
+	if err != nil {
+		return exported{}, err
+	}
+	if in.Dataset == "history" {
+		return s.prepareHistory(in, fresh), nil
+	}
+	about, err := s.workspace(ctx, in.WorkspaceID, fresh.at)
+	if err != nil {
+		return exported{}, err
+	}
+	if in.Dataset == "usage" {
+		// Whole quarters that hold the period.
+		about.period.from -= about.period.from % quarterMillis
+		about.period.to = ceil(about.period.to, quarterMillis)
+	}
+	asked, err := in.times.within(about.period, s.rawFrom())
+	if err != nil {
+		return exported{}, err
+	}
+	if in.Dataset == "events" && asked.from < s.rawFrom() {
+		return exported{}, problem(CodeResolutionUnavailable, "events before %s may be gone; usage and history are kept", instant(s.rawFrom())).about("query.from", in.From)
+	}
+	rows, err := s.countExport(ctx, in, asked)
+	if err != nil {
+		return exported{}, err
+	}
+	if rows > maxExportRows {
+		return exported{}, problem(CodeRangeTooLarge, "%d rows, of which one file may have %d; ask for a shorter range", rows, maxExportRows).about("query.from", in.From)
+	}
+	statement, bound := exportStatement(in, asked)
+	return exported{rows: asked, open: func(ctx context.Context) (io.ReadCloser, error) {
+		return s.cfg.StoreHTTP.read(ctx, statement, bound, nil)
+	}}, nil
+}
+
+// countExport returns how many rows there are, from the rollups.
+func (s *Server) countExport(ctx context.Context, in *ExportInput, asked span) (int64, error) {
+	if in.Dataset == "events" {
+		sums, err := s.sums(ctx, sumQuery{name: "export_count", workspace: in.WorkspaceID, edges: []schemas.Millis{asked.from, asked.to}, group: byNone})
+		if err != nil || len(sums) == 0 {
+			return 0, err
+		}
+		return sums[0].events, nil
+	}
+	bound := parameters{}
+	boundRange(bound, in.WorkspaceID, asked)
+	count := uint64(0)
+	// More than the rows of the file where parts are not merged yet.
+	err := s.query(ctx, "export_count", "SELECT count() FROM usage_15m"+usageRange, bound, func(scan func(...any) error) error {
+		return scan(&count)
+	})
+	return int64(count), err
+}
+
+func boundRange(bound parameters, workspaceID string, r span) {
+	bound.string("workspace", workspaceID)
+	bound.integer("from", int64(r.from))
+	bound.integer("to", int64(r.to))
+}
+
+const usageRange = `
+WHERE workspace_id = {workspace:String} AND usage_15m.bucket >= toDateTime(intDiv({from:Int64}, 1000), 'UTC') AND usage_15m.bucket < toDateTime(intDiv({to:Int64}, 1000), 'UTC')`
+
+// exportStatement makes the statement whose result is the file. Both read in
+// the order of the primary key, so that ClickHouse sorts and keeps nothing.
+func exportStatement(in *ExportInput, asked span) (string, parameters) {
+	bound := parameters{}
+	boundRange(bound, in.WorkspaceID, asked)
+	text := func(column string) string { return column }
+	attributes := "attributes"
+	if in.Format == "csv" {
+		text = func(column string) string {
+			return `if(match(toString(` + column + `), '^[=+@\\t\\r-]'), concat('\'', toString(` + column + `)), toString(` + column + `))`
+		}
+		attributes = "toJSONString(attributes)"
+	}
+	statement := `SELECT
+    usage_15m.bucket AS start,
+    usage_15m.bucket + INTERVAL 15 MINUTE AS end,
+    ` + text("campaign_id") + ` AS campaign,
+    ` + text("action") + ` AS act,
+    toDecimal128(sum(credits_micro), 6) / 1000000 AS credits,
+    toDecimal128(sum(refunds_micro), 6) / 1000000 AS refunds,
+    sum(usage_15m.events) AS events
+FROM usage_15m` + usageRange + `
+GROUP BY workspace_id, usage_15m.bucket, campaign_id, action
+ORDER BY workspace_id, usage_15m.bucket, campaign_id, action`
+	renamed := "start, end, campaign AS campaign_id, act AS action, credits, refunds, events"
+	if in.Dataset == "events" {
+		statement = `SELECT
+    events.time AS t,
+    ` + text("event_id") + ` AS id,
+    ` + text("campaign_id") + ` AS campaign,
+    ` + text("action") + ` AS act,
+    ` + text("actor") + ` AS who,
+    ` + text("source") + ` AS producer,
+    toDecimal128(credits_micro, 6) / 1000000 AS credits,
+    ` + attributes + ` AS annotations,
+    kafka_time AS arrived_at
+FROM events
+WHERE workspace_id = {workspace:String} AND events.time >= fromUnixTimestamp64Milli({from:Int64}, 'UTC') AND events.time < fromUnixTimestamp64Milli({to:Int64}, 'UTC')
+ORDER BY workspace_id, events.time, event_id`
+		renamed = "t AS time, id AS event_id, campaign AS campaign_id, act AS action, who AS actor, producer AS source, credits, annotations AS attributes, arrived_at"
+	}
+	return "SELECT " + renamed + " FROM (\n" + statement + "\n)\nFORMAT " + exportFormats[in.Format].clickhouse, bound
+}
+
+// sendExport streams the file. What goes wrong before the first byte is a
+// problem; after it, the connection is broken off.
+func (s *Server) sendExport(bounded context.Context, r *http.Request, w http.ResponseWriter, in *ExportInput, made exported) {
+	select {
+	case s.exports <- struct{}{}:
+		defer func() { <-s.exports }()
+	default:
+		w.Header().Set("Retry-After", "10")
+		writeProblem(w, r, problem(CodeTooManyStreams, "%d exports are under way; try again", exportsAtOnce))
+		return
+	}
+	ctx, cancel := context.WithTimeout(withoutDeadline(bounded), exportTimeout)
+	defer cancel()
+	// A stop of the server must not wait for a slow download.
+	watched := make(chan struct{})
+	go func() {
+		defer close(watched)
+		select {
+		case <-s.hub.closing:
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
+	defer func() {
+		cancel()
+		<-watched
+	}()
+	refuse := func(err error) {
+		p := asProblem(err)
+		if p.Status >= http.StatusInternalServerError {
+			s.cfg.Log.ErrorContext(ctx, "export failed", "request_id", requestIDFrom(ctx), "dataset", in.Dataset, "format", in.Format, "code", p.Code, "error", err)
+		}
+		writeProblem(w, r, p)
+	}
+	control := http.NewResponseController(w)
+	_ = control.SetReadDeadline(time.Time{}) // see eventWriter.begin
+	_ = control.SetWriteDeadline(time.Now().Add(exportWriteTimeout))
+	if r.Method == http.MethodHead {
+		exportHeaders(w.Header(), in, made.rows)
+		w.WriteHeader(http.StatusOK)
+		return
+	}
+	file, err := made.open(ctx)
+	if err != nil {
+		refuse(err)
+		return
+	}
+	defer func() { _ = file.Close() }()
+	out := &exportWriter{w: w, control: control, begin: func() { exportHeaders(w.Header(), in, made.rows) }}
+	err = copyHoldingBack(out, file)
+	switch {
+	case err == nil:
+		out.start() // an empty file is one as well
+	case !out.started:
+		refuse(err)
+	default:
+		s.cfg.Log.ErrorContext(ctx, "export broken off", "request_id", requestIDFrom(ctx), "dataset", in.Dataset, "format", in.Format, "error", err)
+		// The response must not look whole.
+		panic(http.ErrAbortHandler)
+	}
+}
+
+func exportHeaders(h http.Header, in *ExportInput, rows span) {
+	kind := exportFormats[in.Format]
+	name := "drawdown-" + in.WorkspaceID + "-" + in.Dataset
+	for _, at := range []schemas.Millis{rows.from, rows.to} {
+		if at > timeBegin && at < timeEnd {
+			name += "-" + timeOf(at).Format("20060102T1504Z")
+		}
+	}
+	// An id has no other character that a file system minds.
+	name = strings.ReplaceAll(name, ":", "_") + "." + kind.extension
+	h.Set("Content-Type", kind.contentType)
+	h.Set("Content-Disposition", `attachment; filename="`+name+`"`)
+	h.Set("X-Accel-Buffering", "no")
+}
+
+// exportWriter begins the response with the first byte and gives the client
+// time for each piece.
+type exportWriter struct {
+	w       http.ResponseWriter
+	control *http.ResponseController
+	begin   func()
+	started bool
+}
+
+func (o *exportWriter) start() {
+	if !o.started {
+		o.started = true
+		o.begin()
+		o.w.WriteHeader(http.StatusOK)
+	}
+}
+
+// Write sends a piece.
+func (o *exportWriter) Write(p []byte) (int, error) {
+	o.start()
+	_ = o.control.SetWriteDeadline(time.Now().Add(exportWriteTimeout))
+	return o.w.Write(p)
+}
+
+// heldBack is more than ClickHouse writes of an exception (16 KiB,
+// WriteBufferFromHTTPServerResponse) into the middle of a result before it
+// breaks off.
+const heldBack = 32 << 10
+
+// copyHoldingBack copies all of a result but keeps its last bytes until it is
+// whole, so that the text of an exception reaches nobody.
+func copyHoldingBack(to io.Writer, from io.Reader) error {
+	buffer := make([]byte, 0, 4*heldBack)
+	for {
+		n, err := from.Read(buffer[len(buffer):cap(buffer)])
+		buffer = buffer[:len(buffer)+n]
+		if errors.Is(err, io.EOF) {
+			_, err = to.Write(buffer)
+			return err
+		}
+		if err != nil {
+			return fmt.Errorf("cannot read the result: %w", err)
+		}
+		if ready := len(buffer) - heldBack; ready >= heldBack {
+			if _, err := to.Write(buffer[:ready]); err != nil {
+				return err
+			}
+			buffer = buffer[:copy(buffer, buffer[ready:])]
+		}
+	}
+}
+
+// formula is what a spreadsheet would take for one.
+func formula(text string) bool { return text != "" && strings.ContainsRune("=+-@\t\r", rune(text[0])) }
+
+// cell is text in a CSV file.
+func cell(text string) string {
+	if formula(text) {
+		return "'" + text
+	}
+	return text
+}
+
+// exportSettings bound a statement of an export as querySettings do others, but
+// for its length.
+func exportSettings() url.Values {
+	values := url.Values{}
+	for name, value := range map[string]any{
+		"max_threads":             2,
+		"max_memory_usage":        querySettings["max_memory_usage"],
+		"max_execution_time":      int(exportTimeout.Seconds()),
+		"optimize_read_in_order":  1,
+		"wait_end_of_query":       0,
+		"buffer_size":             64 << 10,
+		"date_time_output_format": "iso",
+		// One row per campaign and quarter comes out as it is read.
+		"optimize_aggregation_in_order":         1,
+		"output_format_json_quote_decimals":     1,
+		"http_write_exception_in_output_format": 0,
+		// Sent whole or not at all; a client that has gone ends the statement.
+		"cancel_http_readonly_queries_on_client_close": 1,
+	} {
+		values.Set(name, fmt.Sprint(value))
+	}
+	return values
+}
