@@ -109,7 +109,9 @@ func (l *load) acknowledged(a *api, workspace, body string) bool {
 	if status == 0 || status == http.StatusServiceUnavailable {
 		return false
 	}
-	var said struct{ Results []struct{ Status, Code string } }
+	var said struct {
+		Results []struct{ Status, Code string }
+	}
 	if err := json.Unmarshal(answer, &said); status != http.StatusOK || err != nil || len(said.Results) != l.size {
 		a.t.Errorf("%d %.500s (%v)", status, answer, err)
 		return false
