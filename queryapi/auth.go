@@ -34,9 +34,22 @@ const everyWorkspace = "*"
 // Principal is who sends a request and what they may do.
 type Principal struct {
 	Subject    string
-	Workspaces []string // ids, or everyWorkspace
-	Scopes     []Scope  // on each of these workspaces
+	Credential Credential // by which they came
+	KeyID      string     // of an API key
+	Workspaces []string   // ids, or everyWorkspace
+	Scopes     []Scope    // on each of these workspaces
 }
+
+// Credential is a kind of proof of who sends a request.
+type Credential string
+
+// The kinds of credentials.
+const (
+	CredentialToken   Credential = "token" // of Config.Token
+	CredentialKey     Credential = "api_key"
+	CredentialJWT     Credential = "jwt"
+	CredentialSession Credential = "session"
+)
 
 // sees says whether the principal's token names the workspace.
 func (p Principal) sees(workspaceID string) bool {
@@ -79,22 +92,5 @@ func (s *Server) identify(r *http.Request) (Principal, bool) {
 	if subtle.ConstantTimeCompare(got[:], want[:]) != 1 {
 		return Principal{}, false
 	}
-	return Principal{Subject: "token:dev", Workspaces: []string{everyWorkspace}, Scopes: everyScope}, true
-}
-
-// authorize answers for one workspace: 404 for one the token does not name or
-// that nobody has named in a counted record, 403 without the scope.
-func (s *Server) authorize(ctx context.Context, workspaceID string, scope Scope) error {
-	p := principalFrom(ctx)
-	if !p.sees(workspaceID) {
-		return workspaceNotFound(workspaceID)
-	}
-	if !slices.Contains(p.Scopes, scope) {
-		return problem(CodeForbidden, "scope %s is needed", scope)
-	}
-	return s.mustExist(ctx, workspaceID)
-}
-
-func workspaceNotFound(workspaceID string) *Problem {
-	return problem(CodeWorkspaceNotFound, "no counted record names workspace %q, or the token does not", workspaceID)
+	return Principal{Subject: "token:dev", Credential: CredentialToken, Workspaces: []string{everyWorkspace}, Scopes: everyScope}, true
 }

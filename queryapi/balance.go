@@ -83,7 +83,8 @@ func (in *BalanceInput) Resolve(ctx huma.Context) []error {
 func (s *Server) registerBalance(api huma.API) {
 	register(s, api, huma.Operation{
 		OperationID: "get-balance", Method: http.MethodGet, Path: "/v1/workspaces/{workspace_id}/balance",
-		Summary: "What is left, until when, and how fast it goes",
+		Metadata: needs(ScopeRead),
+		Summary:  "What is left, until when, and how fast it goes",
 	}, s.balance)
 }
 
@@ -95,9 +96,6 @@ var burnWindows = [...]time.Duration{5 * time.Minute, time.Hour, 6 * time.Hour, 
 const runwayWindow = 3
 
 func (s *Server) balance(ctx context.Context, in *BalanceInput) (*Answer[Balance], error) {
-	if err := s.authorize(ctx, in.WorkspaceID, ScopeRead); err != nil {
-		return nil, err
-	}
 	if in.asOf != schemas.NoInstant && in.asOf > s.now() {
 		return nil, problem(CodeUseProjection, "as_of is in the future").about("query.as_of", in.AsOf)
 	}

@@ -95,18 +95,17 @@ func (in *CampaignsInput) listing() []string {
 func (s *Server) registerCampaigns(api huma.API) {
 	register(s, api, huma.Operation{
 		OperationID: "list-campaigns", Method: http.MethodGet, Path: "/v1/workspaces/{workspace_id}/campaigns",
-		Summary: "Which campaigns used the credits",
+		Metadata: needs(ScopeRead),
+		Summary:  "Which campaigns used the credits",
 	}, s.campaigns)
 	register(s, api, huma.Operation{
 		OperationID: "get-campaign", Method: http.MethodGet, Path: "/v1/workspaces/{workspace_id}/campaigns/{campaign_id}",
-		Summary: "One campaign, its usage over time and its changes of status",
+		Metadata: needs(ScopeRead),
+		Summary:  "One campaign, its usage over time and its changes of status",
 	}, s.campaign)
 }
 
 func (s *Server) campaigns(ctx context.Context, in *CampaignsInput) (*Answer[Campaigns], error) {
-	if err := s.authorize(ctx, in.WorkspaceID, ScopeRead); err != nil {
-		return nil, err
-	}
 	q := question{workspace: in.WorkspaceID, Conditional: in.Conditional, fine: in.fine()}
 	return answered(ctx, s, q, func(ctx context.Context, fresh freshness) (*Campaigns, error) { return s.campaignsIn(ctx, in, fresh) })
 }

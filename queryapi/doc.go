@@ -3,9 +3,10 @@
 // HTTP is counted as everything else.
 //
 // Life of a request: [Server.Handler] routes it (chi) through request id,
-// metrics, panic and deadline middleware; the operation's input is decoded and
-// checked as a whole (huma, params.go); auth.go turns the bearer token into a
-// [Principal]; answered (freshness.go) reads freshness first, then gives the
+// metrics, panic and deadline middleware; auth.go turns the credential into a
+// [Principal]; permit.go decides by what the operation's Metadata says it
+// needs whether the principal may call it; the operation's input is decoded and
+// checked as a whole (huma, params.go); answered (freshness.go) reads freshness first, then gives the
 // answer at hand or has the handler make the figures, and adds the ETag.
 // Handlers return errors and the table in problem.go alone decides status and
 // code.
@@ -29,33 +30,48 @@
 //  1. Every sum comes from one mechanism, [Server.sums] in sums.go: a sorted
 //     list of edges goes in, net, refunds and events per interval and key come
 //     out of one SQL statement. SQL receives edges, never a zone.
+//
 //  2. A sum reads whole buckets of the coarsest rollup that fits (schemas.Pieces;
 //     of a whole workspace usage_15m_total) and raw events only for a partial
 //     minute at an edge.
+//
 //  3. Figures of one answer that must agree come from one statement: the
 //     segments of a balance and its burn windows, the series and their total,
 //     a campaign's used and its unattributed neighbour.
+//
 //  4. Freshness is read before the figures it describes, so that a watermark
 //     never claims records that the figures do not have. An answer is kept
 //     (cache.go) under the revision, the minute and the watermark's minute it
 //     was made of, and given again only under the same: it is never stale, and
 //     what a handler computes may depend on nothing else.
+//
 //  5. No user input is part of a statement's text: values travel as
 //     server-side parameters ({name:Type}), and the only variable text is
 //     chosen among constants of this package.
+//
 //  6. A row of the history stands at a place that is made of the row alone
 //     (history_place.go), and a cursor is such a place and what the first page
 //     cut days by: zone, raw_from and ledger. So pages skip and double nothing while events come in, new
 //     or late. What a page has to tell apart is planned from the rollups
 //     (history_plan.go), its figures come from one walk over the whole past
 //     (history_rows.go), and so every balance_after is the workspace's.
+//
 //  7. 5xx bodies say nothing of the inside; the log has the rest under the
 //     request id that the body names.
+//
 //  8. Nothing is produced that the consumers would reject: an event is decoded
 //     by their decoder and judged at the timestamp that its record gets, and
 //     produced as it was sent (events.go); a ledger entry that may have been
 //     there before is looked up in the table and in the log behind it first
 //     (ledger.go). What accepted_at promises is said at acceptedAt.
+//
+//  7. Who may call an operation is decided in one place (permit), before its
+//     parameters are looked at: a workspace that the token does not name is
+//     answered as one that does not exist, byte for byte, whatever else is
+//     wrong with the request. An operation that does not say what it needs
+//     cannot be registered.
+//
+//  8. A change of money or access that was asked for here stands in audit_log.
 //
 // Figures are decimal strings made from 128-bit sums; floats appear only in
 // lag_seconds and percentages.

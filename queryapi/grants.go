@@ -90,6 +90,7 @@ func (s *Server) registerGrants(api huma.API) {
 	register(s, api, huma.Operation{
 		OperationID: "post-grant", Method: http.MethodPost, Path: workspace + "/grants", DefaultStatus: http.StatusAccepted,
 		Summary: "Grant credits to a workspace", Description: "A workspace begins with its first grant." + doc,
+		Metadata:    needsToStart(ScopeAdmin),
 		Middlewares: huma.Middlewares{s.admitWrite},
 	}, func(ctx context.Context, in *LedgerInput) (*EntryOutput, error) {
 		return s.enter(ctx, entryRequest{kind: schemas.CreditsGranted, workspaceID: in.WorkspaceID, key: in.IdempotencyKey}, &in.Upload)
@@ -98,6 +99,7 @@ func (s *Server) registerGrants(api huma.API) {
 	register(s, api, huma.Operation{
 		OperationID: "post-adjustment", Method: http.MethodPost, Path: workspace + "/adjustments", DefaultStatus: http.StatusAccepted,
 		Summary: "Add or take away credits", Description: "This is never usage." + doc,
+		Metadata:    needsToStart(ScopeAdmin),
 		Middlewares: huma.Middlewares{s.admitWrite},
 	}, func(ctx context.Context, in *LedgerInput) (*EntryOutput, error) {
 		return s.enter(ctx, entryRequest{kind: schemas.CreditsAdjusted, workspaceID: in.WorkspaceID, key: in.IdempotencyKey}, &in.Upload)
@@ -106,6 +108,7 @@ func (s *Server) registerGrants(api huma.API) {
 	register(s, api, huma.Operation{
 		OperationID: "post-void", Method: http.MethodPost, Path: workspace + "/grants/{grant_id}/void", DefaultStatus: http.StatusAccepted,
 		Summary: "Take back what is left of a grant", Description: "A void of a grant that does not exist takes effect when it comes." + doc,
+		Metadata:    needsToStart(ScopeAdmin),
 		Middlewares: huma.Middlewares{s.admitWrite},
 	}, func(ctx context.Context, in *VoidInput) (*EntryOutput, error) {
 		return s.enter(ctx, entryRequest{kind: schemas.GrantVoided, workspaceID: in.WorkspaceID, key: in.IdempotencyKey, grantID: &in.GrantID}, &in.Upload)

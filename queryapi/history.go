@@ -110,14 +110,12 @@ func (in *HistoryInput) listing() []string {
 func (s *Server) registerHistory(api huma.API) {
 	register(s, api, huma.Operation{
 		OperationID: "list-history", Method: http.MethodGet, Path: "/v1/workspaces/{workspace_id}/history",
-		Summary: "Everything that changed the balance, and what it was after each",
+		Metadata: needs(ScopeRead),
+		Summary:  "Everything that changed the balance, and what it was after each",
 	}, s.history)
 }
 
 func (s *Server) history(ctx context.Context, in *HistoryInput) (*Answer[History], error) {
-	if err := s.authorize(ctx, in.WorkspaceID, ScopeRead); err != nil {
-		return nil, err
-	}
 	q := question{workspace: in.WorkspaceID, Conditional: in.Conditional, fine: in.asked.fine()}
 	return answered(ctx, s, q, func(ctx context.Context, fresh freshness) (*History, error) {
 		return s.historyPage(ctx, in, fresh)

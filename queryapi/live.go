@@ -71,7 +71,8 @@ func (s *Server) registerLive(api huma.API) {
 	}
 	register(s, api, huma.Operation{
 		OperationID: "stream-live", Method: http.MethodGet, Path: "/v1/workspaces/{workspace_id}/live",
-		Summary: "Figures and alerts as they change", Description: liveDescription,
+		Metadata: needs(ScopeRead),
+		Summary:  "Figures and alerts as they change", Description: liveDescription,
 		Responses: map[string]*huma.Response{"200": {
 			Description: "Server-sent events",
 			Content: map[string]*huma.MediaType{"text/event-stream": {Schema: &huma.Schema{
@@ -85,9 +86,6 @@ func (s *Server) registerLive(api huma.API) {
 type LiveFreshness struct{ Figures }
 
 func (s *Server) live(ctx context.Context, in *LiveInput) (*huma.StreamResponse, error) {
-	if err := s.authorize(ctx, in.WorkspaceID, ScopeRead); err != nil {
-		return nil, err
-	}
 	return &huma.StreamResponse{Body: func(ctx huma.Context) {
 		r, w := humachi.Unwrap(ctx)
 		if r.Method == http.MethodHead {

@@ -34,7 +34,8 @@ type MeOutput struct{ Body Me }
 func (s *Server) registerMe(api huma.API) {
 	register(s, api, huma.Operation{
 		OperationID: "get-me", Method: http.MethodGet, Path: "/v1/me",
-		Summary: "Who the token stands for and what it may do",
+		Metadata: needsAnyScope(),
+		Summary:  "Who the token stands for and what it may do",
 	}, s.me)
 }
 

@@ -7,7 +7,6 @@ import (
 	"io"
 	"mime"
 	"net/http"
-	"slices"
 	"strings"
 	"time"
 
@@ -127,22 +126,6 @@ func (u *Upload) read() ([]byte, error) {
 		return nil, problem(CodeBadRequest, "the body ended after %d bytes", len(body))
 	}
 	return body, nil
-}
-
-// authorizeWrite is authorize for what may start a workspace: one that no
-// counted record names yet is as good as any, if the token names it.
-func (s *Server) authorizeWrite(ctx context.Context, workspaceID string, scope Scope) error {
-	p := principalFrom(ctx)
-	if !idPattern.MatchString(workspaceID) {
-		return problem(CodeInvalidParameter, "not 1 to 128 of A-Z a-z 0-9 . _ : -").about("path.workspace_id", workspaceID)
-	}
-	if !p.sees(workspaceID) {
-		return workspaceNotFound(workspaceID)
-	}
-	if !slices.Contains(p.Scopes, scope) {
-		return problem(CodeForbidden, "scope %s is needed", scope)
-	}
-	return nil
 }
 
 // produce appends records of a workspace, bounded in time. The timestamp of

@@ -86,7 +86,8 @@ func (in *RejectionsInput) Resolve(ctx huma.Context) []error {
 func (s *Server) registerRejections(api huma.API) {
 	register(s, api, huma.Operation{
 		OperationID: "list-rejections", Method: http.MethodGet, Path: "/v1/workspaces/{workspace_id}/rejections",
-		Summary: "What was not counted and why",
+		Metadata: needs(ScopeRead),
+		Summary:  "What was not counted and why",
 	}, s.rejections)
 }
 
@@ -101,9 +102,6 @@ FROM rejections
 WHERE workspace_id = {workspace:String}`
 
 func (s *Server) rejections(ctx context.Context, in *RejectionsInput) (*Answer[Rejections], error) {
-	if err := s.authorize(ctx, in.WorkspaceID, ScopeRead); err != nil {
-		return nil, err
-	}
 	q := question{workspace: in.WorkspaceID, Conditional: in.Conditional}
 	return answered(ctx, s, q, func(ctx context.Context, _ freshness) (*Rejections, error) { return s.rejectionsPage(ctx, in) })
 }

@@ -149,7 +149,7 @@ func (s *Server) route() error {
 	})
 
 	api := humachi.New(router, apiConfig())
-	api.UseMiddleware(s.authenticate)
+	api.UseMiddleware(s.authenticate, s.permit)
 	s.registerMe(api)
 	s.registerBalance(api)
 	s.registerUsage(api)
@@ -218,6 +218,9 @@ func register[I, O any](s *Server, api huma.API, op huma.Operation, handler func
 		"default": respond("Any other problem"),
 	}
 	maps.Copy(op.Responses, described)
+	if _, err := accessOf(&op); err != nil {
+		panic(err) // as huma does for a wrong operation
+	}
 	huma.Register(api, op, func(ctx context.Context, in *I) (*O, error) {
 		out, err := handler(ctx, in)
 		if err == nil {

@@ -100,14 +100,12 @@ func (in *UsageInput) Resolve(ctx huma.Context) []error {
 func (s *Server) registerUsage(api huma.API) {
 	register(s, api, huma.Operation{
 		OperationID: "get-usage", Method: http.MethodGet, Path: "/v1/workspaces/{workspace_id}/usage",
-		Summary: "Where credits went over time",
+		Metadata: needs(ScopeRead),
+		Summary:  "Where credits went over time",
 	}, s.usage)
 }
 
 func (s *Server) usage(ctx context.Context, in *UsageInput) (*Answer[Usage], error) {
-	if err := s.authorize(ctx, in.WorkspaceID, ScopeRead); err != nil {
-		return nil, err
-	}
 	return s.usageAnswer(ctx, in)
 }
 

@@ -58,7 +58,7 @@ func (s *Server) mustExist(ctx context.Context, workspaceID string) error {
 		return nil
 	}
 	if !idPattern.MatchString(workspaceID) {
-		return workspaceNotFound(workspaceID)
+		return workspaceNotFound()
 	}
 	exists, bound := false, parameters{}
 	bound.string("workspace", workspaceID)
@@ -71,7 +71,7 @@ func (s *Server) mustExist(ctx context.Context, workspaceID string) error {
 		return err
 	}
 	if !exists {
-		return workspaceNotFound(workspaceID)
+		return workspaceNotFound()
 	}
 	s.known.put(workspaceID)
 	return nil
