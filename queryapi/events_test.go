@@ -2,6 +2,7 @@ package queryapi_test
 
 import (
 	"bytes"
+	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -21,6 +22,7 @@ const (
 )
 
 func TestEventsAreProducedAsSentAndEachHasItsResult(t *testing.T) {
+	t.Parallel()
 	w := newWriter(t)
 	spaced := strings.Replace(w.consumed("ws_new", "e2"), `,"type"`, " ,\n\t\"extra\": [1, 2.0e3],\"type\"", 1)
 	cases := []struct {
@@ -76,6 +78,7 @@ func TestEventsAreProducedAsSentAndEachHasItsResult(t *testing.T) {
 // TestEventsGetTheVerdictOfTheDecoder sends every event of the decoder's
 // corpus by itself.
 func TestEventsGetTheVerdictOfTheDecoder(t *testing.T) {
+	t.Parallel()
 	w := newWriter(t)
 	d := schemas.NewDecoder(schemas.DefaultLimits())
 	paths, err := filepath.Glob("../schemas/testdata/events/*/*.event")
@@ -131,6 +134,7 @@ func TestEventsGetTheVerdictOfTheDecoder(t *testing.T) {
 }
 
 func TestEventInBinaryModeIsProducedInBinaryMode(t *testing.T) {
+	t.Parallel()
 	w := newWriter(t)
 	data := `{"workspace_id":"ws_a", "credits":2}`
 	r := w.post("/v1/workspaces/ws_a/events", jsonMedia, data, "ce-specversion", "1.0", "ce-id", "caf%C3%A9 %25",
@@ -153,6 +157,7 @@ func TestEventInBinaryModeIsProducedInBinaryMode(t *testing.T) {
 }
 
 func TestEventsThatCannotBeTakenApartAreOneProblem(t *testing.T) {
+	t.Parallel()
 	w := newWriter(t)
 	good := w.consumed("ws_a", "e")
 	many := "[" + strings.Repeat("{},", 1000) + "{}]"
@@ -188,6 +193,7 @@ func TestEventsThatCannotBeTakenApartAreOneProblem(t *testing.T) {
 }
 
 func TestEventsThatKafkaDoesNotAcknowledgeAreToBeSentAgain(t *testing.T) {
+	t.Parallel()
 	w := newWriter(t)
 	w.refusing.Store(true)
 	r := w.post("/v1/workspaces/ws_a/events", batchMedia, "["+w.consumed("ws_a", "e1")+"]")
@@ -211,12 +217,51 @@ func TestEventsThatKafkaDoesNotAcknowledgeAreToBeSentAgain(t *testing.T) {
 }
 
 func TestWithoutKafkaNothingIsWritten(t *testing.T) {
+	t.Parallel()
 	w := newWriter(t)
 	w.server = newHarness(t, w.now).server
 	for _, path := range []string{"events", "grants", "adjustments", "grants/g/void"} {
 		r := w.post("/v1/workspaces/ws_a/"+path, jsonMedia, "{}")
 		if p := w.problemOf(r); p.Code != queryapi.CodeWritesUnavailable || r.status != 503 || r.header.Get("Retry-After") == "" {
 			t.Errorf("%s: %d %s", path, r.status, r.body)
+		}
+	}
+}
+
+func TestOpenAPIDescribesWhatIsWritten(t *testing.T) {
+	t.Parallel()
+	spec, err := queryapi.OpenAPI()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var doc struct {
+		Paths map[string]map[string]struct {
+			RequestBody struct {
+				Content map[string]struct {
+					Schema map[string]any `json:"schema"`
+				} `json:"content"`
+			} `json:"requestBody"`
+			Responses map[string]any `json:"responses"`
+		} `json:"paths"`
+	}
+	if err := json.Unmarshal(spec, &doc); err != nil {
+		t.Fatal(err)
+	}
+	for path, want := range map[string]struct {
+		status string
+		media  []string
+	}{
+		"events": {"200", []string{batchMedia, eventMedia, jsonMedia}}, "grants": {"202", []string{jsonMedia}},
+		"adjustments": {"202", []string{jsonMedia}}, "grants/{grant_id}/void": {"202", []string{jsonMedia}},
+	} {
+		post, ok := doc.Paths["/v1/workspaces/{workspace_id}/"+path]["post"]
+		if _, described := post.Responses[want.status]; !ok || !described {
+			t.Errorf("%s has no %s", path, want.status)
+		}
+		for _, media := range want.media {
+			if len(post.RequestBody.Content[media].Schema) == 0 {
+				t.Errorf("%s does not describe %s", path, media)
+			}
 		}
 	}
 }

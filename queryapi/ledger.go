@@ -62,9 +62,10 @@ func (s *Server) enter(ctx context.Context, r entryRequest, body *Upload) (*Entr
 		if remembered.acceptedAt != 0 {
 			return remembered.entry.answer(remembered.acceptedAt), nil
 		}
-		// Nobody knows whether it arrived: the same bytes again.
+		// Nobody knows whether it arrived: if it is to be sent, then as it was.
 		value, entry = remembered.value, remembered.entry
-	} else if r.key != "" || r.kind == schemas.CreditsGranted && namesGrant {
+	}
+	if r.key != "" || r.kind == schemas.CreditsGranted && namesGrant {
 		found, at, err := s.settled(ctx, &r, decoder, &entry)
 		if found != nil || err != nil {
 			return found.answerOr(at), err

@@ -36,6 +36,7 @@ func (w *writer) entries(workspaceID string) []schemas.Event {
 }
 
 func TestEntriesBecomeEvents(t *testing.T) {
+	t.Parallel()
 	w := newWriter(t)
 	hash := fmt.Sprintf("%x", sha256.Sum256([]byte("k1")))
 	grant := decoded[queryapi.Entry](w, w.post("/v1/workspaces/ws_new/grants", jsonMedia,
@@ -74,6 +75,7 @@ func TestEntriesBecomeEvents(t *testing.T) {
 // TestRetryOfAnEntryIsAnsweredAlikeAndWrittenOnce: wherever the first one is
 // known from, and a day later.
 func TestRetryOfAnEntryIsAnsweredAlikeAndWrittenOnce(t *testing.T) {
+	t.Parallel()
 	w := newWriter(t)
 	requests := map[string]string{
 		"grants":          `{"credits":"5","effective_at":"2026-01-01T00:00:01Z"}`,
@@ -130,6 +132,7 @@ func TestRetryOfAnEntryIsAnsweredAlikeAndWrittenOnce(t *testing.T) {
 }
 
 func TestRetryAfterAnUnknownOutcomeSendsTheSameBytes(t *testing.T) {
+	t.Parallel()
 	w := newWriter(t)
 	w.refusing.Store(true)
 	r := w.post("/v1/workspaces/ws_a/grants", jsonMedia, `{"credits":"6"}`, "Idempotency-Key", "k")
@@ -148,7 +151,27 @@ func TestRetryAfterAnUnknownOutcomeSendsTheSameBytes(t *testing.T) {
 	}
 }
 
+// TestRetryAfterAnUnknownOutcomeDoesNotSendWhatHasBecomeAConflict: another key
+// has granted the id meanwhile, so that the consumers would reject it.
+func TestRetryAfterAnUnknownOutcomeDoesNotSendWhatHasBecomeAConflict(t *testing.T) {
+	t.Parallel()
+	w := newWriter(t)
+	w.refusing.Store(true)
+	if p := w.problemOf(w.post("/v1/workspaces/ws_a/grants", jsonMedia, `{"credits":"6","grant_id":"g"}`, "Idempotency-Key", "k")); p.Code != queryapi.CodeWritesUnavailable {
+		t.Errorf("%+v", p)
+	}
+	w.refusing.Store(false)
+	decoded[queryapi.Entry](w, w.post("/v1/workspaces/ws_a/grants", jsonMedia, `{"credits":"7","grant_id":"g"}`), 202)
+	if p := w.problemOf(w.post("/v1/workspaces/ws_a/grants", jsonMedia, `{"credits":"6","grant_id":"g"}`, "Idempotency-Key", "k")); p.Code != queryapi.CodeGrantConflict {
+		t.Errorf("%+v", p)
+	}
+	if n := len(w.entries("ws_a")); n != 1 {
+		t.Errorf("%d entries", n)
+	}
+}
+
 func TestGrantOfAKnownIDIsTheSameGrantOrAConflict(t *testing.T) {
+	t.Parallel()
 	w := newWriter(t)
 	first := decoded[queryapi.Entry](w, w.post("/v1/workspaces/ws_a/grants", jsonMedia, `{"grant_id":"g","credits":"6"}`), 202)
 	w.now = w.now.Add(10 * time.Minute)
@@ -172,6 +195,7 @@ func TestGrantOfAKnownIDIsTheSameGrantOrAConflict(t *testing.T) {
 }
 
 func TestSimultaneousRetriesAreWrittenOnce(t *testing.T) {
+	t.Parallel()
 	w := newWriter(t)
 	var wait sync.WaitGroup
 	answers := make([]response, 8)
@@ -192,6 +216,7 @@ func TestSimultaneousRetriesAreWrittenOnce(t *testing.T) {
 }
 
 func TestWrongEntriesNameEachField(t *testing.T) {
+	t.Parallel()
 	w := newWriter(t)
 	for _, c := range []struct {
 		path, body string
@@ -239,6 +264,7 @@ func TestWrongEntriesNameEachField(t *testing.T) {
 // TestAcceptedEntriesAreNeverRejected sends whatever: the decoder of the
 // consumers takes every record there is.
 func TestAcceptedEntriesAreNeverRejected(t *testing.T) {
+	t.Parallel()
 	w := newWriter(t)
 	text := rapid.OneOf(rapid.StringN(0, 10, 40), rapid.SampledFrom([]string{"", "g", "paid", "promo", "2026-01-01T00:00:00Z", "2026-06-01T23:59:59.999+02:00", "1", "-1.000001", "1e3"}))
 	value := rapid.OneOf(rapid.Map(text, func(s string) any { return s }), rapid.Map(rapid.IntRange(-10, 2000), func(n int) any { return n }), rapid.Just[any](nil), rapid.Just[any]([]int{1}))

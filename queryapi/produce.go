@@ -1,6 +1,7 @@
 package queryapi
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -93,12 +94,13 @@ func refuse(w http.ResponseWriter, r *http.Request, p *Problem) {
 type Upload struct {
 	header http.Header
 	body   io.Reader
+	size   int64 // as announced; -1: not known
 }
 
 // resolve finds the body.
 func (u *Upload) resolve(ctx huma.Context) []error {
 	r, _ := humachi.Unwrap(ctx)
-	u.header, u.body = r.Header, r.Body
+	u.header, u.body, u.size = r.Header, r.Body, r.ContentLength
 	return strict(ctx)
 }
 
@@ -118,14 +120,17 @@ func (u *Upload) unsupported(wanted ...string) error {
 
 // read returns the whole body.
 func (u *Upload) read() ([]byte, error) {
-	body, err := io.ReadAll(io.LimitReader(u.body, maxBodyBytes+1))
+	var body bytes.Buffer
+	// Room for all of it and the end, so that nothing is copied.
+	body.Grow(int(min(max(u.size, 0), maxBodyBytes)) + bytes.MinRead)
+	_, err := body.ReadFrom(io.LimitReader(u.body, maxBodyBytes+1))
 	switch {
-	case len(body) > maxBodyBytes:
+	case body.Len() > maxBodyBytes:
 		return nil, problem(CodeBodyTooLarge, "a body has at most %d bytes; send less at a time", maxBodyBytes)
 	case err != nil:
-		return nil, problem(CodeBadRequest, "the body ended after %d bytes", len(body))
+		return nil, problem(CodeBadRequest, "the body ended after %d bytes", body.Len())
 	}
-	return body, nil
+	return body.Bytes(), nil
 }
 
 // produce appends records of a workspace, bounded in time. The timestamp of
