@@ -117,73 +117,103 @@ func (s *Server) balanceAt(ctx context.Context, in *BalanceInput, fresh freshnes
 	}
 	at, usageEnd, windowEnd := in.asOf, in.asOf, in.asOf
 	if in.asOf == schemas.NoInstant {
-		at, usageEnd = ledgerNow(fresh.at), timeEnd
-		windowEnd = fresh.at
-		if fresh.watermark != schemas.NoInstant {
-			windowEnd = min(windowEnd, fresh.watermark)
-		}
-		windowEnd -= windowEnd % minuteMillis
+		at, usageEnd, windowEnd = ledgerNow(fresh.at), timeEnd, windowEndAt(fresh)
 	}
-	segments, windows, err := s.burnDown(ctx, in.WorkspaceID, entries, at, usageEnd, windowEnd)
+	b, err := planBurn(entries, at, usageEnd, windowEnd)
 	if err != nil {
 		return nil, err
 	}
-	state, err := balance.Burn(entries, segments, at)
+	// In one statement (invariant 3).
+	rows, err := s.sums(ctx, sumQuery{name: "balance", workspace: in.WorkspaceID, edges: b.edges, group: byNone})
 	if err != nil {
 		return nil, err
 	}
-	run, err := runwayOf(entries, segments, state, windows[runwayWindow], burnWindows[runwayWindow])
+	for _, row := range rows {
+		b.add(b.edges[row.interval], row.usage)
+	}
+	body, err := b.balance()
 	if err != nil {
 		return nil, err
 	}
-	body, err := balanceBody(state, windows)
-	if err != nil {
-		return nil, err
-	}
-	body.WorkspaceID, body.AsOf, body.Runway = in.WorkspaceID, instantOrNull(in.asOf), run
+	body.WorkspaceID, body.AsOf = in.WorkspaceID, instantOrNull(in.asOf)
 	return body, nil
 }
 
-// burnDown reads, in one statement (invariant 3), net usage per segment of the
-// ledger, the last one to usageEnd, and gross usage of each burn window.
-func (s *Server) burnDown(ctx context.Context, workspaceID string, entries []balance.Entry, at, usageEnd, windowEnd schemas.Millis) ([]balance.Segment, [len(burnWindows)]schemas.Total, error) {
-	var gross [len(burnWindows)]schemas.Total
+// windowEndAt is where burn windows end without as_of.
+func windowEndAt(fresh freshness) schemas.Millis {
+	end := fresh.at
+	if fresh.watermark != schemas.NoInstant {
+		end = min(end, fresh.watermark)
+	}
+	return end - end%minuteMillis
+}
+
+// burning is a ledger and the usage that a balance takes from it: net usage per
+// segment of the ledger, the last one to usageEnd, and gross usage of each burn
+// window.
+type burning struct {
+	entries             []balance.Entry
+	segments            []balance.Segment
+	gross               [len(burnWindows)]schemas.Total
+	at                  schemas.Millis
+	usageEnd, windowEnd schemas.Millis
+	edges               []schemas.Millis // between which usage is to be summed up
+	remaining           schemas.Total    // once it is burnt down
+}
+
+func planBurn(entries []balance.Entry, at, usageEnd, windowEnd schemas.Millis) (*burning, error) {
 	segments, err := balance.Segments(entries, at)
 	if err != nil {
-		return nil, gross, err
+		return nil, err
 	}
-	edges := []schemas.Millis{usageEnd, windowEnd}
+	b := &burning{entries: entries, segments: segments, at: at, usageEnd: usageEnd, windowEnd: windowEnd}
+	b.edges = []schemas.Millis{usageEnd, windowEnd}
 	for _, segment := range segments {
-		edges = append(edges, segment.From)
+		b.edges = append(b.edges, segment.From)
 	}
 	for _, window := range burnWindows {
-		edges = append(edges, windowEnd-schemas.Millis(window.Milliseconds()))
+		b.edges = append(b.edges, windowEnd-schemas.Millis(window.Milliseconds()))
 	}
-	slices.Sort(edges)
-	edges = slices.Compact(edges)
-	rows, err := s.sums(ctx, sumQuery{name: "balance", workspace: workspaceID, edges: edges, group: byNone})
+	slices.Sort(b.edges)
+	b.edges = slices.Compact(b.edges)
+	return b, nil
+}
+
+// add adds what was used between an edge and the next.
+func (b *burning) add(from schemas.Millis, used usage) {
+	// The last segment that starts at or before the interval.
+	i, starts := slices.BinarySearchFunc(b.segments, from, func(segment balance.Segment, at schemas.Millis) int {
+		return int(min(max(segment.From-at, -1), 1))
+	})
+	if !starts {
+		i--
+	}
+	if i >= 0 && from < b.usageEnd {
+		b.segments[i].Net = b.segments[i].Net.Add(used.net)
+	}
+	for w, window := range burnWindows {
+		if from < b.windowEnd && from >= b.windowEnd-schemas.Millis(window.Milliseconds()) {
+			b.gross[w] = b.gross[w].Add(used.gross())
+		}
+	}
+}
+
+// balance burns down what was added.
+func (b *burning) balance() (*Balance, error) {
+	state, err := balance.Burn(b.entries, b.segments, b.at)
 	if err != nil {
-		return nil, gross, err
+		return nil, err
 	}
-	for _, row := range rows {
-		from := edges[row.interval]
-		// The last segment that starts at or before the interval.
-		i, starts := slices.BinarySearchFunc(segments, from, func(segment balance.Segment, at schemas.Millis) int {
-			return int(min(max(segment.From-at, -1), 1))
-		})
-		if !starts {
-			i--
-		}
-		if i >= 0 && from < usageEnd {
-			segments[i].Net = segments[i].Net.Add(row.net)
-		}
-		for w, window := range burnWindows {
-			if from < windowEnd && from >= windowEnd-schemas.Millis(window.Milliseconds()) {
-				gross[w] = gross[w].Add(row.gross())
-			}
-		}
+	run, err := runwayOf(b.entries, b.segments, state, b.gross[runwayWindow], burnWindows[runwayWindow])
+	if err != nil {
+		return nil, err
 	}
-	return segments, gross, nil
+	body, err := balanceBody(state, b.gross)
+	if err != nil {
+		return nil, err
+	}
+	body.Runway, b.remaining = run, state.Remaining
+	return body, nil
 }
 
 // balanceBody makes the wire form of what Burn says.

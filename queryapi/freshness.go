@@ -69,7 +69,11 @@ WHERE topic = {campaigns:String} AND epoch = {epoch:UInt32} AND kpart = {partiti
 // freshness tells the watermark and revision of a workspace, read at most
 // ProgressAge ago. Call it before reading figures (invariant 4).
 func (s *Server) freshness(ctx context.Context, workspaceID string) (freshness, error) {
-	partition := schemas.Partition([]byte(workspaceID), s.cfg.Partitions)
+	return s.freshnessOf(ctx, schemas.Partition([]byte(workspaceID), s.cfg.Partitions))
+}
+
+// freshnessOf is freshness of a partition's workspaces.
+func (s *Server) freshnessOf(ctx context.Context, partition int) (freshness, error) {
 	now := s.cfg.Now()
 	known := s.progress.of(partition)
 	// A clock that was set back says nothing about an age.

@@ -85,7 +85,7 @@ func (s *Server) registerLive(api huma.API) {
 // LiveFreshness is the body of a freshness event.
 type LiveFreshness struct{ Figures }
 
-func (s *Server) live(ctx context.Context, in *LiveInput) (*huma.StreamResponse, error) {
+func (s *Server) live(_ context.Context, in *LiveInput) (*huma.StreamResponse, error) {
 	return &huma.StreamResponse{Body: func(ctx huma.Context) {
 		r, w := humachi.Unwrap(ctx)
 		if r.Method == http.MethodHead {

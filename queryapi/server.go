@@ -57,6 +57,7 @@ type Server struct {
 	progress progressCache
 	hub      *liveHub
 	exports  chan struct{} // one for each that is under way
+	boards   boards
 	// What writing needs.
 	bodies   *semaphore.Weighted // bytes of request bodies
 	decoders sync.Pool           // *schemas.Decoder
@@ -157,6 +158,7 @@ func (s *Server) route() error {
 	s.registerLive(api)
 	s.registerRejections(api)
 	s.registerExport(api)
+	s.registerWorkspaces(api)
 	s.registerHistory(api)
 	s.registerEvents(api)
 	s.registerGrants(api)

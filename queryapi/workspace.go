@@ -112,8 +112,11 @@ func (s *Server) settings(ctx context.Context, workspaceID string) (settings, er
 	return found, err
 }
 
+// entryColumns are what scanEntry reads.
+const entryColumns = `type, event_id, grant_id, time, epoch, koff, credits_micro, class, priority, effective_at, expires_at, note, actor, source, kafka_time`
+
 const entriesQuery = `
-SELECT type, event_id, grant_id, time, epoch, koff, credits_micro, class, priority, effective_at, expires_at, note, actor, source, kafka_time
+SELECT ` + entryColumns + `
 FROM credit_entries WHERE workspace_id = {workspace:String}`
 
 // entries reads a workspace's whole ledger.
@@ -122,33 +125,40 @@ func (s *Server) entries(ctx context.Context, workspaceID string) ([]balance.Ent
 	bound := parameters{}
 	bound.string("workspace", workspaceID)
 	err := s.query(ctx, "entries", entriesQuery, bound, func(scan func(...any) error) error {
-		var (
-			e                      balance.Entry
-			kind, class            string
-			at, arrivedAt          time.Time
-			epoch                  uint32
-			offset                 uint64
-			micro                  int64
-			effectiveAt, expiresAt *time.Time
-		)
-		if err := scan(&kind, &e.EventID, &e.GrantID, &at, &epoch, &offset, &micro, &class, &e.Priority,
-			&effectiveAt, &expiresAt, &e.Note, &e.Actor, &e.Source, &arrivedAt); err != nil {
-			return err
-		}
-		var known bool
-		if e.Type, known = entryTypes[kind]; !known {
-			return fmt.Errorf("ledger entry %q has type %q", e.EventID, kind)
-		}
-		if class == "paid" {
-			e.Class = schemas.Paid
-		}
-		e.At, e.ArrivedAt, e.Credits = millisOf(at), millisOf(arrivedAt), schemas.Credits(micro)
-		e.Offset = uint64(epoch)<<48 | offset&(1<<48-1)
-		e.EffectiveAt, e.ExpiresAt = millisOrNone(effectiveAt), millisOrNone(expiresAt)
+		e, err := scanEntry(scan)
 		entries = append(entries, e)
-		return nil
+		return err
 	})
 	return entries, err
+}
+
+// scanEntry reads a row of entryColumns, and what comes after them into more.
+func scanEntry(scan func(...any) error, more ...any) (e balance.Entry, err error) {
+	var (
+		kind, class            string
+		at, arrivedAt          time.Time
+		epoch                  uint32
+		offset                 uint64
+		micro                  int64
+		effectiveAt, expiresAt *time.Time
+	)
+	if err := scan(append([]any{
+		&kind, &e.EventID, &e.GrantID, &at, &epoch, &offset, &micro, &class, &e.Priority,
+		&effectiveAt, &expiresAt, &e.Note, &e.Actor, &e.Source, &arrivedAt,
+	}, more...)...); err != nil {
+		return e, err
+	}
+	var known bool
+	if e.Type, known = entryTypes[kind]; !known {
+		return e, fmt.Errorf("ledger entry %q has type %q", e.EventID, kind)
+	}
+	if class == "paid" {
+		e.Class = schemas.Paid
+	}
+	e.At, e.ArrivedAt, e.Credits = millisOf(at), millisOf(arrivedAt), schemas.Credits(micro)
+	e.Offset = uint64(epoch)<<48 | offset&(1<<48-1)
+	e.EffectiveAt, e.ExpiresAt = millisOrNone(effectiveAt), millisOrNone(expiresAt)
+	return e, nil
 }
 
 // entryTypes are the values of credit_entries.type.
