@@ -21,6 +21,7 @@ const windowOffsets = 200_000
 const (
 	loadAtOnce      = 4096   // rows: below this loading costs less than deciding
 	rowsPerLookup   = 400    // a slice is loaded once its look-ups have cost as much
+	lookupsPerLoad  = 100    // look-ups: what the queries of loading cost at least
 	lookupsPerQuery = 10_000 // bounds a query's external table to about 1 MB
 )
 
@@ -135,12 +136,12 @@ func (f *consumedFilter) add(ev *schemas.Event, off int64) {
 	f.slices.put(k.at(ev.Time), ev.Time, off, ev.ContentHash)
 }
 
-func (f *consumedFilter) acknowledge(done int64) {
-	f.slices.acked = done
-	f.slices.shrink(nil) // what had to stay may go
-}
+func (f *consumedFilter) acknowledge(done int64) { f.slices.acknowledge(done) }
 
-func (f *consumedFilter) settle() { clear(f.answers) }
+func (f *consumedFilter) settle() {
+	clear(f.answers)
+	f.slices.beside = f.window.bytes()
+}
 
 // resolve answers every pending event, slice by slice: by loading the slice
 // where that is cheap or will be, else by primary key.
@@ -163,10 +164,12 @@ func (f *consumedFilter) resolve(ctx context.Context) error {
 		switch {
 		case x.rows == 0:
 			x.complete = true
-		case x.order > 0 && x.rows*idEntryBytes*8/7 > int64(f.slices.bound/8):
+		case tableBytes(int(x.rows)) > f.slices.share(x.order):
 			lookups = append(lookups, keys...)
-			f.slices.split(x)
-		case x.rows <= loadAtOnce || int64(x.misses+len(keys)) >= x.rows/rowsPerLookup:
+			if x.order > 0 {
+				f.slices.split(x)
+			}
+		case int64(x.misses+len(keys)) >= x.loadAfter():
 			if err := f.load(ctx, x, keys); err != nil {
 				return err
 			}
@@ -184,6 +187,19 @@ func (f *consumedFilter) resolve(ctx context.Context) error {
 	}
 	clear(f.pending)
 	return nil
+}
+
+// loadAfter is how many single look-ups cost as much as loading the slice. One
+// that was let go of before for want of memory may be so again: then the query
+// counts as well.
+func (x *slice) loadAfter() int64 {
+	switch {
+	case x.pressed:
+		return max(x.rows/rowsPerLookup, lookupsPerLoad)
+	case x.rows <= loadAtOnce:
+		return 0
+	}
+	return x.rows / rowsPerLookup
 }
 
 func (f *consumedFilter) sliceParams(x *slice) clickhouse.Parameters {
@@ -220,6 +236,7 @@ func (f *consumedFilter) load(ctx context.Context, x *slice, keys []key128) erro
 	size := x.table.bytes()
 	defer func() { f.slices.grown(x, size) }()
 	x.table.reserve(x.table.n + int(x.rows))
+	f.slices.came += int(x.rows)
 	for rows.Next() {
 		var workspace, id string
 		var at int64

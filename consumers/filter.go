@@ -68,6 +68,8 @@ type window struct {
 	populated bool
 }
 
+func (w *window) bytes() int { return w.current.bytes() + w.previous.bytes() }
+
 func (w *window) get(k key128, off int64) (content uint32, ok bool) {
 	if e, hit := w.current.get(k); hit && off-(w.base+int64(e.delta)) <= w.span {
 		return e.content, true
@@ -87,6 +89,7 @@ func (w *window) put(k key128, off int64, content uint32) {
 		w.base, w.current, w.previous = off, idTable{}, idTable{}
 	case past >= w.span:
 		w.base, w.current, w.previous = w.base+w.span, idTable{}, w.current
+		w.current.reserve(w.previous.n) // without the slack of growing
 	}
 	w.current.put(idEntry{key: k, content: content, delta: uint32(off - w.base)})
 }

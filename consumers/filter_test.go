@@ -1,6 +1,7 @@
 package consumers
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"math/rand/v2"
@@ -21,6 +22,8 @@ func TestFilter(t *testing.T) {
 	engine := storetest.NewEngine(t, storetest.EngineOptions{})
 	t.Run("EqualsTheOracle", func(t *testing.T) { filterEqualsTheOracle(t, engine.Database(t)) })
 	t.Run("StandsAReplayStormOver35Days", func(t *testing.T) { filterStandsAStorm(t, engine.Database(t)) })
+	t.Run("HoldsItsBoundAtOneInstant", func(t *testing.T) { filterHoldsItsBound(t, engine.Database(t), 0) })
+	t.Run("HoldsItsBoundInNoOrderOfTime", func(t *testing.T) { filterHoldsItsBound(t, engine.Database(t), 30*24*time.Hour) })
 	t.Run("LooksUpWhatIsRarelyTouched", func(t *testing.T) { filterLooksUp(t, engine.Database(t)) })
 	t.Run("KnowsEarlierEpochs", func(t *testing.T) { filterKnowsEarlierEpochs(t, engine.Database(t)) })
 	t.Run("PartitionsAsSchemasDoes", func(t *testing.T) { clickHousePartitions(t, engine.Database(t)) })
@@ -119,6 +122,40 @@ func filterStandsAStorm(t *testing.T, db *storetest.Database) {
 	}
 	if n := len(b.oracle.counted); n != events+events/200 {
 		t.Errorf("%d events are counted, want %d", n, events+events/200)
+	}
+}
+
+// filterHoldsItsBound: events at one millisecond, which no slice can split, or
+// spread so that every slice always has some that ClickHouse does not hold. A
+// batch is always on its way. Each event comes again later, some with other
+// content, and the partition moves.
+func filterHoldsItsBound(t *testing.T, db *storetest.Database, over time.Duration) {
+	b := newTestbed(t, db, 200, 64<<10)
+	now := time.Date(2026, 11, 22, 0, 0, 0, 0, time.UTC)
+	rng := rand.New(rand.NewPCG(9, 10))
+	const events, size = 9000, 300
+	for i := range events {
+		at := now.Add(-time.Duration(rng.Int64N(int64(over) + 1))).Truncate(time.Millisecond)
+		b.log = append(b.log, use(i, at, 1, now))
+		if i >= 1000 && i%3 == 0 {
+			again := b.log[rng.IntN(len(b.log)-500)]
+			if i%9 == 0 {
+				again.value = bytes.Replace(again.value, []byte(`"credits":"1"`), []byte(`"credits":"2"`), 1)
+			}
+			b.log = append(b.log, again)
+		}
+	}
+	for i := 0; len(b.batches) == 0 || b.batches[len(b.batches)-1].last+1 < int64(len(b.log)); i++ {
+		b.build(t, size)
+		if i > 0 {
+			b.finish(t)
+		}
+		if i%10 == 9 {
+			b.takeOver(t)
+		}
+	}
+	if n := len(b.oracle.counted); n != events {
+		t.Errorf("%d events are counted, want %d", n, events)
 	}
 }
 

@@ -7,27 +7,32 @@ import "math/bits"
 // hit needs no confirmation.
 type key128 struct{ lo, hi uint64 }
 
-// idEntryBytes is what a place takes: an entry and its tag.
-const idEntryBytes = 24 + 4
-
 type idEntry struct {
 	key     key128
 	content uint32
 	delta   uint32 // time within the slice, or offset within the window
 }
 
+// packedID is an idEntry without the bits of its key that its tag has, in
+// words of 32 bits, so that it takes no padding.
+type packedID struct{ loLow, loHigh, hiHigh, content, delta uint32 }
+
+// idEntryBytes is what a place takes: an entry and its tag.
+const idEntryBytes = 20 + 4
+
 // idTable is a set of ids with what each says: open addressing, linear
 // probing, no deletion, no pointers. Tags lie apart from the entries: most
 // look-ups are of ids that are not there, and end in the small array of tags
-// without touching an entry.
+// without touching an entry. A tag is the part of the key that its entry
+// leaves out.
 type idTable struct {
 	tags    []uint32 // 0: a free place
-	entries []idEntry
+	entries []packedID
 	n       int
 }
 
 // Small tables double; past idTableLarge growth by half and a fill of at most
-// 7/8 keep an id at 32 to 48 bytes.
+// 7/8 keep an id at 27 to 41 bytes.
 const (
 	idTableFirst = 64
 	idTableLarge = 1 << 17
@@ -35,27 +40,36 @@ const (
 
 func (t *idTable) bytes() int { return len(t.entries) * idEntryBytes }
 
-// place maps a key to its first place without needing a power of two
+// placeOf maps a key to its first place without needing a power of two
 // (Lemire, "fast alternative to the modulo reduction").
-func (t *idTable) place(k key128) int {
-	hi, _ := bits.Mul64(k.lo, uint64(len(t.tags)))
+func placeOf(lo uint64, size int) int {
+	hi, _ := bits.Mul64(lo, uint64(size))
 	return int(hi)
 }
 
-func (k key128) tag() uint32 { return uint32(k.hi) | 1 }
+// tag is the low half of hi. 0 stands for a free place, so that two keys in
+// 2^32 have the tag of others; 127 bits tell them apart.
+func (k key128) tag() uint32 { return max(uint32(k.hi), 1) }
+
+// is reports whether the entry is of k, whose tag it is known to have.
+func (p *packedID) is(k key128) bool {
+	return p.loLow == uint32(k.lo) && p.loHigh == uint32(k.lo>>32) && p.hiHigh == uint32(k.hi>>32)
+}
+
+func (p *packedID) lo() uint64 { return uint64(p.loHigh)<<32 | uint64(p.loLow) }
 
 func (t *idTable) get(k key128) (idEntry, bool) {
 	if t.n == 0 {
 		return idEntry{}, false
 	}
 	tag := k.tag()
-	for i := t.place(k); ; {
+	for i := placeOf(k.lo, len(t.tags)); ; {
 		switch t.tags[i] {
 		case 0:
 			return idEntry{}, false
 		case tag:
-			if e := &t.entries[i]; e.key == k {
-				return *e, true
+			if e := &t.entries[i]; e.is(k) {
+				return idEntry{k, e.content, e.delta}, true
 			}
 		}
 		if i++; i == len(t.tags) {
@@ -70,14 +84,15 @@ func (t *idTable) put(e idEntry) {
 		t.grow()
 	}
 	tag := e.key.tag()
-	for i := t.place(e.key); ; {
+	for i := placeOf(e.key.lo, len(t.tags)); ; {
 		switch t.tags[i] {
 		case 0:
-			t.tags[i], t.entries[i] = tag, e
+			t.tags[i] = tag
+			t.entries[i] = packedID{uint32(e.key.lo), uint32(e.key.lo >> 32), uint32(e.key.hi >> 32), e.content, e.delta}
 			t.n++
 			return
 		case tag:
-			if t.entries[i].key == e.key {
+			if t.entries[i].is(e.key) {
 				return
 			}
 		}
@@ -87,10 +102,21 @@ func (t *idTable) put(e idEntry) {
 	}
 }
 
+// placesFor is how many places n entries need.
+func placesFor(n int) int {
+	if n == 0 {
+		return 0
+	}
+	return max(idTableFirst, n*8/7+1)
+}
+
+// tableBytes is what a table takes in which room for n entries is reserved.
+func tableBytes(n int) int { return placesFor(n) * idEntryBytes }
+
 // reserve makes room for n entries in all.
 func (t *idTable) reserve(n int) {
-	if need := n*8/7 + 1; need > len(t.tags) {
-		t.resize(max(idTableFirst, need))
+	if need := placesFor(n); need > len(t.tags) {
+		t.resize(need)
 	}
 }
 
@@ -105,12 +131,12 @@ func (t *idTable) grow() {
 
 func (t *idTable) resize(size int) {
 	tags, entries := t.tags, t.entries
-	t.tags, t.entries = make([]uint32, size), make([]idEntry, size)
+	t.tags, t.entries = make([]uint32, size), make([]packedID, size)
 	for i, tag := range tags {
 		if tag == 0 {
 			continue
 		}
-		at := t.place(entries[i].key)
+		at := placeOf(entries[i].lo(), size)
 		for t.tags[at] != 0 {
 			if at++; at == size {
 				at = 0
@@ -120,11 +146,21 @@ func (t *idTable) resize(size int) {
 	}
 }
 
-// each calls f for every entry; f may change all but the key.
-func (t *idTable) each(f func(*idEntry)) {
+// each calls f for every entry.
+func (t *idTable) each(f func(idEntry)) {
 	for i, tag := range t.tags {
 		if tag != 0 {
-			f(&t.entries[i])
+			e := &t.entries[i]
+			f(idEntry{key128{e.lo(), uint64(e.hiHigh)<<32 | uint64(tag)}, e.content, e.delta})
+		}
+	}
+}
+
+// shift takes by off every delta.
+func (t *idTable) shift(by uint32) {
+	for i, tag := range t.tags {
+		if tag != 0 {
+			t.entries[i].delta -= by
 		}
 	}
 }

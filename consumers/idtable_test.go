@@ -34,9 +34,9 @@ func TestIDTableIsAMapWhoseFirstEntryStays(t *testing.T) {
 			"Reserve": func(t *rapid.T) { table.reserve(rapid.IntRange(0, 500).Draw(t, "room")) },
 			"": func(t *rapid.T) {
 				n := 0
-				table.each(func(e *idEntry) {
-					if n++; want[e.key] != *e {
-						t.Fatalf("each finds %v, want %v", *e, want[e.key])
+				table.each(func(e idEntry) {
+					if n++; want[e.key] != e {
+						t.Fatalf("each finds %v, want %v", e, want[e.key])
 					}
 				})
 				if n != len(want) || table.n != n || table.bytes() < n*idEntryBytes {

@@ -19,8 +19,13 @@ type slice struct {
 	table    idTable
 	lastOff  int64 // largest offset put in by the log, for pinning
 	used     int64 // tick of the last touch, for eviction
-	rows     int64 // rows of ClickHouse before since; -1: not counted yet
+	rows     int64 // at most so many rows of ClickHouse before since are not in the table; -1: not counted yet
 	misses   int   // single look-ups made instead of loading
+	// Of letGo: how many events ClickHouse may not hold yet, whether the others
+	// are being let go of, and whether they ever were.
+	recent    int
+	lettingGo bool
+	pressed   bool
 }
 
 func (s *slice) end() int64 { return s.from + 1<<s.order }
@@ -31,13 +36,31 @@ const topOrder = 27
 
 // sliceSet holds the slices of a partition in order of time, within a bound on
 // memory. No slice exceeds an eighth of it: a fuller one is split in halves.
+// One of a single millisecond, which cannot be split, may take half and then
+// lets go of what ClickHouse holds.
 type sliceSet struct {
-	bound int // bytes
-	bytes int
-	list  []*slice
-	last  *slice // the slice of the last event, most often the next one's too
-	tick  int64
-	acked int64
+	bound  int // bytes of all: slices, recent and beside
+	beside int // bytes that the window takes of it
+	bytes  int // of the slices
+	list   []*slice
+	last   *slice // the slice of the last event, most often the next one's too
+	tick   int64
+	acked  int64
+	recent recentIDs // from acked on
+	came   int       // ids that were put or loaded since slices were let go of together
+}
+
+// room is what slices may take: at least half of the bound.
+func (s *sliceSet) room() int {
+	return s.bound - min(s.beside+s.recent.bytes(), s.bound/2)
+}
+
+// share is what one slice may take.
+func (s *sliceSet) share(order uint8) int {
+	if order == 0 {
+		return s.room() / 2
+	}
+	return s.room() / 8
 }
 
 // find returns the slice that covers t, or nil.
@@ -105,7 +128,16 @@ func (s *sliceSet) put(k key128, t schemas.Millis, off int64, content uint32) {
 	before := x.table.bytes()
 	x.table.put(idEntry{key: k, content: content, delta: uint32(int64(t) - x.from)})
 	x.lastOff = max(x.lastOff, off)
+	s.recent.add(k, int64(t), off, content)
+	s.came++
 	s.grown(x, before)
+}
+
+// acknowledge says that ClickHouse holds everything before done.
+func (s *sliceSet) acknowledge(done int64) {
+	s.acked = done
+	s.recent.acknowledge(done)
+	s.shrink(nil) // what had to stay may go
 }
 
 // grown accounts for a table that had before bytes.
@@ -116,12 +148,72 @@ func (s *sliceSet) grown(x *slice, before int) {
 	}
 }
 
-// shrink splits x while it is too large, then evicts until the bound holds.
+// shrink splits x while it is too large, then evicts until the bound holds. If
+// all that is left has events that ClickHouse may not hold, as after a history
+// that comes in no order of time, it lets go of the rest of them.
 func (s *sliceSet) shrink(x *slice) {
-	for x != nil && x.order > 0 && x.table.bytes() > s.bound/8 && x.table.n > idTableFirst {
+	for x != nil && x.order > 0 && x.table.bytes() > s.share(x.order) && x.table.n > idTableFirst {
 		x = s.split(x)
 	}
-	for s.bytes > s.bound && s.evict(x) {
+	if x != nil && x.order == 0 && x.table.bytes() > max(s.share(0), 3*x.recent*idEntryBytes) && x.table.n > idTableFirst {
+		s.countRecent()
+		s.letGo([]*slice{x})
+	}
+	for s.bytes > s.room() && s.evict(x) {
+	}
+	// It costs a look at every recent event, so that as many must have come.
+	if s.bytes > s.room() && s.came > s.recent.n {
+		s.relieve()
+	}
+}
+
+// relieve lets go of the slices touched longest ago until an eighth of the room
+// is free.
+func (s *sliceSet) relieve() {
+	s.countRecent()
+	oldest := slices.SortedFunc(slices.Values(s.list), func(a, b *slice) int { return cmp.Compare(a.used, b.used) })
+	n, left := 0, s.bytes
+	for ; n < len(oldest) && left > s.room()*7/8; n++ {
+		left -= oldest[n].table.bytes() - tableBytes(oldest[n].recent)
+	}
+	s.letGo(oldest[:n])
+	s.came = 0
+}
+
+func (s *sliceSet) countRecent() {
+	for _, x := range s.list {
+		x.recent = 0
+	}
+	s.recent.each(func(id *recentID) {
+		if x := s.find(id.time); x != nil {
+			x.recent++
+		}
+	})
+}
+
+// letGo keeps of slices only what ClickHouse may not hold yet, as if they had
+// been made at acked. countRecent has been called.
+func (s *sliceSet) letGo(all []*slice) {
+	for _, x := range all {
+		s.bytes -= x.table.bytes()
+		if x.complete {
+			x.rows = 0
+		}
+		if x.rows >= 0 { // else nobody has counted them
+			x.rows += int64(x.table.n - x.recent)
+		}
+		x.table = idTable{}
+		x.table.reserve(x.recent)
+		x.complete, x.since, x.misses, x.lettingGo, x.pressed = false, max(x.since, s.acked), 0, true, true
+	}
+	s.recent.each(func(id *recentID) {
+		if x := s.find(id.time); x != nil && x.lettingGo {
+			x.table.put(idEntry{key: id.key, content: id.content, delta: uint32(id.time - x.from)})
+		}
+	})
+	for _, x := range all {
+		x.lettingGo = false
+		s.bytes += x.table.bytes()
 	}
 }
 
@@ -130,11 +222,11 @@ func (s *sliceSet) shrink(x *slice) {
 // the table over and nothing is copied.
 func (s *sliceSet) split(x *slice) *slice {
 	half := uint32(1) << (x.order - 1)
-	left := &slice{from: x.from, order: x.order - 1, complete: x.complete, since: x.since, lastOff: x.lastOff, used: x.used, rows: -1, misses: x.misses}
+	left := &slice{from: x.from, order: x.order - 1, complete: x.complete, since: x.since, lastOff: x.lastOff, used: x.used, rows: -1, misses: x.misses, pressed: x.pressed}
 	right := *left
 	right.from += int64(half)
 	inLeft := 0
-	x.table.each(func(e *idEntry) {
+	x.table.each(func(e idEntry) {
 		if e.delta < half {
 			inLeft++
 		}
@@ -144,14 +236,14 @@ func (s *sliceSet) split(x *slice) *slice {
 	case x.table.n:
 		left.table = x.table
 	case 0:
-		x.table.each(func(e *idEntry) { e.delta -= half })
+		x.table.shift(half)
 		right.table = x.table
 	default:
 		left.table.reserve(inLeft)
 		right.table.reserve(x.table.n - inLeft)
-		x.table.each(func(e *idEntry) {
+		x.table.each(func(e idEntry) {
 			if e.delta < half {
-				left.table.put(*e)
+				left.table.put(e)
 				return
 			}
 			right.table.put(idEntry{key: e.key, content: e.content, delta: e.delta - half})

@@ -47,7 +47,9 @@ func TestAnswersAreKeptUnderWhatWasRead(t *testing.T) {
 // until the clock is where it was.
 func TestProgressIsReadAgainWhenTheClockWasSetBack(t *testing.T) {
 	h := newHarness(t, at(t, "2026-11-22T09:00:30Z"))
-	server := h.serverWith(func(c *queryapi.Config) { c.CacheBytes, c.ProgressAge, c.Registerer = 1<<20, 100*time.Millisecond, prometheus.NewRegistry() })
+	server := h.serverWith(func(c *queryapi.Config) {
+		c.CacheBytes, c.ProgressAge, c.Registerer = 1<<20, 100*time.Millisecond, prometheus.NewRegistry()
+	})
 	h.insert(event{"ws_a", "cmp_1", "x", h.now.Add(-2 * time.Hour), 1})
 	h.progress("ws_a", 1, h.now)
 	revision := func() (body struct{ Revision uint64 }) {
