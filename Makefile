@@ -11,7 +11,7 @@ UP_FLAGS ?= --demo
 TEST_FLAGS ?=
 GO_FILES := $(shell git ls-files -co --exclude-standard '*.go' '*.sql' 2>/dev/null)
 
-.PHONY: help run build engine broker system test race lint check bench fuzz fmt clean
+.PHONY: help run build engine broker system test race lint check generate bench fuzz fmt clean
 
 help: ## List the targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -61,6 +61,7 @@ lint: $(LINTER) ## Check format, vet, golangci-lint and that generated files are
 	go vet ./...
 	$(LINTER) run ./...
 	go mod tidy -diff
+	@go run ./cmd/drawdown openapi | diff -u docs/openapi.json - || { echo "docs/openapi.json is not up to date: make generate" >&2; exit 1; }
 
 $(LINTER): tools/go.mod tools/go.sum
 	@echo "building golangci-lint (some minutes, once)"
@@ -68,6 +69,9 @@ $(LINTER): tools/go.mod tools/go.sum
 	go build -C tools -o ../$@ github.com/golangci/golangci-lint/v2/cmd/golangci-lint
 
 check: test lint ## All that CI runs.
+
+generate: ## Write docs/openapi.json as the API serves it.
+	go run ./cmd/drawdown openapi > docs/.openapi.json && mv docs/.openapi.json docs/openapi.json
 
 bench: ## Run the Go benchmarks, then measure ingestion.
 	go test -run '^$$' -bench . -benchmem ./schemas ./consumers ./aggregator/... ./queryapi

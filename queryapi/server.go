@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"maps"
 	"net"
 	"net/http"
 	"sync"
@@ -162,13 +161,11 @@ func (s *Server) route() error {
 	s.registerHistory(api)
 	s.registerEvents(api)
 	s.registerGrants(api)
-	// huma's own error model is never sent; see problemTransformer.
-	delete(api.OpenAPI().Components.Schemas.Map(), "ErrorModel")
-	delete(api.OpenAPI().Components.Schemas.Map(), "ErrorDetail")
+	finishDocument(api.OpenAPI())
 
-	spec, err := api.OpenAPI().MarshalJSON()
+	spec, err := encodeDocument(api.OpenAPI())
 	if err != nil {
-		return fmt.Errorf("cannot encode the OpenAPI document: %w", err)
+		return err
 	}
 	s.spec, s.handler = spec, router
 	router.Get("/openapi.json", func(w http.ResponseWriter, _ *http.Request) {
@@ -202,24 +199,10 @@ func apiConfig() huma.Config {
 	return config
 }
 
-// register adds an operation whose errors go through asProblem. Responses that
-// op has are kept.
+// register adds an operation whose errors go through asProblem. finishDocument
+// adds to the document what all operations have in common; responses that op
+// has are kept.
 func register[I, O any](s *Server, api huma.API, op huma.Operation, handler func(context.Context, *I) (*O, error)) {
-	schema := api.OpenAPI().Components.Schemas.Schema(problemType, true, "Problem")
-	respond := func(description string) *huma.Response {
-		return &huma.Response{
-			Description: description,
-			Content:     map[string]*huma.MediaType{"application/problem+json": {Schema: schema}},
-		}
-	}
-	described := op.Responses
-	op.Responses = map[string]*huma.Response{
-		"401": respond("No valid bearer token"),
-		"422": respond("Wrong parameters, each of them named"),
-		// All others have the same shape; the code tells them apart.
-		"default": respond("Any other problem"),
-	}
-	maps.Copy(op.Responses, described)
 	if _, err := accessOf(&op); err != nil {
 		panic(err) // as huma does for a wrong operation
 	}

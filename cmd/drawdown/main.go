@@ -29,6 +29,7 @@ type cli struct {
 	Simulate   simulateCmd   `cmd:"" help:"Produce events with known totals."`
 	Import     importCmd     `cmd:"" help:"Produce the rows of CSV or NDJSON files as events."`
 	Rejections rejectionsCmd `cmd:"" help:"List and show the records that were not counted."`
+	OpenAPI    openapiCmd    `cmd:"" name:"openapi" help:"Print the OpenAPI 3.1 document of the API."`
 	Bench      benchCmd      `cmd:"" help:"Measure."`
 
 	LogLevel  slog.Level `name:"log-level" env:"DRAWDOWN_LOG_LEVEL" default:"info" help:"Least level that is logged: debug, info, warn or error."`
