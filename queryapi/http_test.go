@@ -264,11 +264,11 @@ func TestOpenAPIDescribesEveryEndpoint(t *testing.T) {
 		t.Errorf("version %q", doc.OpenAPI)
 	}
 	for _, path := range []string{
-		"/v1/me", "/v1/workspaces/{workspace_id}/balance", "/v1/workspaces/{workspace_id}/usage",
+		"/v1/workspaces/{workspace_id}/balance", "/v1/workspaces/{workspace_id}/usage",
 		"/v1/workspaces/{workspace_id}/campaigns", "/v1/workspaces/{workspace_id}/campaigns/{campaign_id}",
 		"/v1/workspaces/{workspace_id}/live", "/v1/workspaces", "/v1/workspaces/{workspace_id}/rejections", "/v1/workspaces/{workspace_id}/export",
 	} {
-		for _, status := range []string{"200", "401", "422", "default"} {
+		for _, status := range []string{"200", "401", "403", "404", "422", "429", "500", "503"} {
 			if _, ok := doc.Paths[path]["get"].Responses[status]; !ok {
 				t.Errorf("%s has no %s", path, status)
 			}

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"sync"
 	"testing"
 	"time"
 	_ "time/tzdata" // zones in tests do not depend on the machine
@@ -17,6 +18,7 @@ import (
 	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/drawdown/drawdown/internal/contracttest"
 	"github.com/drawdown/drawdown/internal/storetest"
 	"github.com/drawdown/drawdown/queryapi"
 	"github.com/drawdown/drawdown/schemas"
@@ -147,7 +149,30 @@ func (h *harness) doOn(server *queryapi.Server, method, target string, headers .
 	if err != nil {
 		h.t.Fatalf("cannot read the body: %v", err)
 	}
-	return response{recorder.Code, recorder.Result().Header, body}
+	r := response{recorder.Code, recorder.Result().Header, body}
+	h.hold(method, target, r)
+	return r
+}
+
+// contract is the document that every answer is held to.
+var contract = sync.OnceValues(func() (*contracttest.Contract, error) {
+	document, err := queryapi.OpenAPI()
+	if err != nil {
+		return nil, err
+	}
+	return contracttest.New(document)
+})
+
+// hold fails the test if the document does not allow an answer.
+func (h *harness) hold(method, target string, r response) {
+	h.t.Helper()
+	c, err := contract()
+	if err == nil {
+		err = c.Check(method, target, r.status, r.header, r.body)
+	}
+	if err != nil {
+		h.t.Errorf("not as documented: %v", err)
+	}
 }
 
 // get decodes a 200 answer into body.

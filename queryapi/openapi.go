@@ -25,6 +25,7 @@ var paramDocs = map[string]string{
 	"grant_id":        "Credits allotted to the workspace",
 	"sort":            "What the rows are ordered by",
 	"limit":           "Rows of a page, at the most",
+	"format":          "Of the file",
 	"group_by":        "What series are told apart by",
 	"compare":         "previous: the same number of buckets before the range as well",
 	"Idempotency-Key": "The same key with the same body is written once, however often it is sent",
@@ -46,6 +47,14 @@ func finishDocument(document *huma.OpenAPI) {
 	// huma's own error model is never sent; see problemTransformer.
 	delete(registry.Map(), "ErrorModel")
 	delete(registry.Map(), "ErrorDetail")
+	for _, component := range registry.Map() {
+		for _, property := range component.Properties {
+			// An enum holds for null as well.
+			if property.Nullable && len(property.Enum) > 0 && !slices.Contains(property.Enum, nil) {
+				property.Enum = append(property.Enum, nil)
+			}
+		}
+	}
 	tags := map[string]bool{}
 	for path, item := range document.Paths {
 		for method, op := range operationsOf(item) {
@@ -57,6 +66,12 @@ func finishDocument(document *huma.OpenAPI) {
 			}
 			if op.Description == "" {
 				op.Description = op.Summary + "."
+			}
+			if asked, err := accessOf(op); err == nil && len(asked.scopes) > 0 {
+				if op.Extensions == nil {
+					op.Extensions = map[string]any{}
+				}
+				op.Extensions["x-scopes"] = asked.scopes
 			}
 			finishParams(op)
 			finishResponses(path, method, op, schema)
@@ -124,11 +139,11 @@ func finishResponses(path, method string, op *huma.Operation, schema *huma.Schem
 		return slices.ContainsFunc(op.Parameters, func(p *huma.Param) bool { return p.In == in && p.Name == name })
 	}
 	statuses := []int{
-		http.StatusUnauthorized, http.StatusUnprocessableEntity, http.StatusTooManyRequests,
+		http.StatusUnauthorized, http.StatusForbidden, http.StatusUnprocessableEntity, http.StatusTooManyRequests,
 		http.StatusInternalServerError, http.StatusServiceUnavailable,
 	}
 	if has("path", "workspace_id") {
-		statuses = append(statuses, http.StatusForbidden, http.StatusNotFound)
+		statuses = append(statuses, http.StatusNotFound)
 	}
 	if method != http.MethodGet && op.RequestBody != nil {
 		statuses = append(statuses, http.StatusBadRequest, http.StatusRequestEntityTooLarge, http.StatusUnsupportedMediaType)

@@ -190,6 +190,9 @@ func writeProblem(w http.ResponseWriter, r *http.Request, p *Problem) {
 	p.RequestID = requestIDFrom(r.Context())
 	w.Header().Set("Content-Type", "application/problem+json")
 	w.Header().Set("Cache-Control", "no-store")
+	for name, values := range p.GetHeaders() {
+		w.Header()[name] = values
+	}
 	w.WriteHeader(p.Status)
 	// A client that went away is not an error of ours.
 	_ = json.NewEncoder(w).Encode(p)

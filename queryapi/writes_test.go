@@ -83,7 +83,9 @@ func (w *writer) post(path, media, body string, headers ...string) response {
 	}
 	recorder := httptest.NewRecorder()
 	w.server.Handler().ServeHTTP(recorder, request)
-	return response{recorder.Code, recorder.Result().Header, recorder.Body.Bytes()}
+	r := response{recorder.Code, recorder.Result().Header, recorder.Body.Bytes()}
+	w.hold(http.MethodPost, path, r)
+	return r
 }
 
 // decoded is the body of an answer with that status.
