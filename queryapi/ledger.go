@@ -7,7 +7,6 @@ import (
 	"hash/maphash"
 	"net/http"
 	"sync"
-	"time"
 
 	"github.com/drawdown/drawdown/schemas"
 )
@@ -67,8 +66,12 @@ func (s *Server) enter(ctx context.Context, r entryRequest, body *Upload) (*Entr
 	}
 	if r.key != "" || r.kind == schemas.CreditsGranted && namesGrant {
 		found, at, err := s.settled(ctx, &r, decoder, &entry)
-		if found != nil || err != nil {
-			return found.answerOr(at), err
+		if err != nil {
+			return nil, err
+		}
+		if found != nil {
+			s.auditOnce(ctx, &r, decoder, found)
+			return found.answer(at), nil
 		}
 	}
 	return s.write(ctx, &r, entry, value)
@@ -86,22 +89,58 @@ func (s *Server) write(ctx context.Context, r *entryRequest, entry ledgerEntry, 
 		return nil, writesUnavailable(nil, "Kafka did not acknowledge it; send it again with the same Idempotency-Key, if it has one")
 	}
 	sent.acceptedAt = s.acceptedAt()
-	// It is done and cannot be taken back: whoever asked must not take it for
-	// failed, so that the log of the server is what is left.
-	if err := s.audit(ctx, r.workspaceID, ledgerActions[r.kind], map[string]any{
-		"event_id": entry.eventID, "grant_id": entry.grantID, "event": json.RawMessage(value),
-	}); err != nil {
-		s.cfg.Log.ErrorContext(ctx, "ledger entry is not in the audit log",
-			"request_id", requestIDFrom(ctx), "workspace_id", r.workspaceID, "event_id", entry.eventID, "subject", principalFrom(ctx).Subject, "error", err)
-	}
+	s.auditEntry(ctx, r.workspaceID, &entry, value)
 	if r.key != "" {
 		s.ledger.remember(r.workspaceID, sent)
 	}
 	return entry.answer(sent.acceptedAt), nil
 }
 
+// auditEntry writes an entry into the audit log. It is done and cannot be taken
+// back: whoever asked must not take it for failed, so that the log of the
+// server is what is left.
+func (s *Server) auditEntry(ctx context.Context, workspaceID string, entry *ledgerEntry, value []byte) {
+	if err := s.audit(ctx, workspaceID, ledgerActions[entry.kind], map[string]any{
+		"event_id": entry.eventID, "grant_id": entry.grantID, "event": json.RawMessage(value),
+	}); err != nil {
+		s.cfg.Log.ErrorContext(ctx, "ledger entry is not in the audit log",
+			"request_id", requestIDFrom(ctx), "workspace_id", workspaceID, "event_id", entry.eventID, "subject", principalFrom(ctx).Subject, "error", err)
+	}
+}
+
 var ledgerActions = map[schemas.EventType]string{
 	schemas.CreditsGranted: actionGrant, schemas.CreditsAdjusted: actionAdjust, schemas.GrantVoided: actionVoid,
+}
+
+const auditedQuery = `
+SELECT 1 FROM audit_log
+WHERE workspace_id = {workspace:String} AND action = {action:String} AND JSONExtractString(detail, 'event_id') = {event:String} LIMIT 1`
+
+// auditOnce audits the entry that a retry was answered from if whoever sent it
+// to Kafka did not live to do so, or never heard that it had arrived. An entry
+// that did not come by HTTP is none of the audit log's.
+func (s *Server) auditOnce(ctx context.Context, r *entryRequest, d *schemas.Decoder, entry *ledgerEntry) {
+	if entry.eventID != r.eventID {
+		return
+	}
+	audited, bound := false, parameters{}
+	bound.string("workspace", r.workspaceID)
+	bound.string("action", ledgerActions[entry.kind])
+	bound.string("event", entry.eventID)
+	err := s.query(ctx, "audited", auditedQuery, bound, func(scan func(...any) error) error {
+		audited = true
+		var one uint8
+		return scan(&one)
+	})
+	if err != nil {
+		s.cfg.Log.ErrorContext(ctx, "cannot tell whether a ledger entry is in the audit log",
+			"request_id", requestIDFrom(ctx), "workspace_id", r.workspaceID, "event_id", entry.eventID, "error", err)
+		return
+	}
+	var ev schemas.Event
+	if !audited && r.decode(d, entry.circumstances(), &ev) == nil {
+		s.auditEntry(ctx, r.workspaceID, entry, schemas.EncodeEvent(&ev))
+	}
 }
 
 // acceptedAt is an instant such that whoever has counted everything that
@@ -184,120 +223,6 @@ func (e *ledgerEntry) answer(acceptedAt schemas.Millis) *EntryOutput {
 	return &EntryOutput{Status: http.StatusAccepted, Body: Entry{
 		EntryID: entryPrefixes[e.kind] + e.eventID, EventID: e.eventID, GrantID: e.grantID, AcceptedAt: instant(acceptedAt),
 	}}
-}
-
-func (e *ledgerEntry) answerOr(acceptedAt schemas.Millis) *EntryOutput {
-	if e == nil {
-		return nil
-	}
-	return e.answer(acceptedAt)
-}
-
-const countedQuery = `
-SELECT max(next) FROM (
-    SELECT max(next_offset) AS next FROM ingest_progress
-    WHERE topic = {topic:String} AND epoch = {epoch:UInt32} AND kpart = {partition:UInt16}
-    UNION ALL
-    SELECT last + 1 FROM ingest_batches
-    WHERE topic = {topic:String} AND epoch = {epoch:UInt32} AND kpart = {partition:UInt16} ORDER BY topic DESC, epoch DESC, kpart DESC, first DESC LIMIT 1
-)`
-
-const knownEntriesQuery = `
-SELECT type, event_id, grant_id, time, actor, content_hash, credits_micro, class, priority, effective_at, expires_at, kafka_time
-FROM credit_entries
-WHERE workspace_id = {workspace:String} AND (event_id = {event:String} OR type = 'credits.granted' AND grant_id = {grant:String})
-ORDER BY epoch, koff`
-
-// find returns the entry with the event's id and, if a grant is asked for, the
-// grant of that id, among everything that Kafka has acknowledged.
-func (s *Server) find(ctx context.Context, workspaceID string, asked *ledgerEntry) (byEvent, byGrant *ledgerEntry, err error) {
-	note := func(entry ledgerEntry) {
-		if byEvent == nil && entry.eventID == asked.eventID {
-			byEvent = &entry
-		}
-		if byGrant == nil && asked.kind == schemas.CreditsGranted && entry.kind == schemas.CreditsGranted && entry.grantID == asked.grantID {
-			byGrant = &entry
-		}
-	}
-	// In this order: what is behind counted now may be in the table later, but
-	// what is before it is there already.
-	counted, err := s.counted(ctx, workspaceID)
-	if err != nil {
-		return nil, nil, err
-	}
-	if err := s.knownEntries(ctx, workspaceID, asked, note); err != nil {
-		return nil, nil, err
-	}
-	if byEvent != nil || byGrant != nil {
-		return byEvent, byGrant, nil
-	}
-	decoder, done := s.decoder()
-	defer done()
-	var ev schemas.Event
-	seenAt := schemas.Millis(0)
-	err = s.cfg.Producer.Tail(ctx, schemas.LedgerTopic, workspaceID, counted, func(rec *schemas.Record) {
-		// What the consumers will reject is not there.
-		if decoder.Decode(schemas.LedgerTopic, rec, &ev) != nil || string(ev.WorkspaceID) != workspaceID || s.cfg.Limits.Late(rec, &ev) != nil {
-			return
-		}
-		if seenAt == 0 {
-			seenAt = s.acceptedAt()
-		}
-		entry := entryOf(&ev)
-		entry.seenAt = seenAt
-		note(entry)
-	})
-	if err != nil {
-		return nil, nil, writesUnavailable(err, "what Kafka has cannot be read, so that nobody knows whether this is there already; try again")
-	}
-	return byEvent, byGrant, nil
-}
-
-// counted returns the offset before which every record of the ledger of the
-// workspace's partition is in the table.
-func (s *Server) counted(ctx context.Context, workspaceID string) (int64, error) {
-	bound := parameters{}
-	bound.string("topic", s.cfg.Topics.Ledger)
-	bound.integer("epoch", int64(s.cfg.Epoch))
-	bound.integer("partition", int64(schemas.Partition([]byte(workspaceID), s.cfg.Partitions)))
-	next := uint64(0)
-	err := s.query(ctx, "counted", countedQuery, bound, func(scan func(...any) error) error { return scan(&next) })
-	return int64(next), err
-}
-
-func (s *Server) knownEntries(ctx context.Context, workspaceID string, asked *ledgerEntry, note func(ledgerEntry)) error {
-	bound := parameters{}
-	bound.string("workspace", workspaceID)
-	bound.string("event", asked.eventID)
-	bound.string("grant", asked.grantID)
-	return s.query(ctx, "known_entries", knownEntriesQuery, bound, func(scan func(...any) error) error {
-		var (
-			entry                  ledgerEntry
-			kind, class            string
-			at, kafkaTime          time.Time
-			micro                  int64
-			priority               uint16
-			effectiveAt, expiresAt *time.Time
-		)
-		if err := scan(&kind, &entry.eventID, &entry.grantID, &at, &entry.actor, &entry.content, &micro, &class, &priority,
-			&effectiveAt, &expiresAt, &kafkaTime); err != nil {
-			return err
-		}
-		entry.kind, entry.at = entryTypes[kind], millisOf(at)
-		// It is visible, so that any instant would do.
-		entry.seenAt = millisOf(kafkaTime) + 1
-		if entry.kind == schemas.CreditsGranted {
-			entry.terms = schemas.GrantTerms{
-				Credits: schemas.Credits(micro), Priority: priority,
-				EffectiveAt: millisOrNone(effectiveAt), ExpiresAt: millisOrNone(expiresAt),
-			}
-			if class == "paid" {
-				entry.terms.Class = schemas.Paid
-			}
-		}
-		note(entry)
-		return nil
-	})
 }
 
 // ledgerWrites is what this server has under way and remembers of entries.

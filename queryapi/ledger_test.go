@@ -305,3 +305,54 @@ func TestAcceptedEntriesAreNeverRejected(t *testing.T) {
 		t.Errorf("%d entries of %d accepted, %d refused", n, accepted, refused)
 	}
 }
+
+// TestEveryEntryIsAuditedOnce: also one whose server ended before it could, when
+// it is sent again.
+func TestEveryEntryIsAuditedOnce(t *testing.T) {
+	t.Parallel()
+	w := newWriter(t)
+	audited := func() (rows []string) {
+		found, err := w.conn.Query(t.Context(), `SELECT action || ' ' || subject || ' ' || JSONExtractString(detail, 'event_id') || ' ' || JSONExtractString(detail, 'event', 'data', 'credits')
+			FROM audit_log WHERE workspace_id = 'ws_a' ORDER BY at, action`)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = found.Close() }()
+		for found.Next() {
+			var row string
+			if err := found.Scan(&row); err != nil {
+				t.Fatal(err)
+			}
+			rows = append(rows, row)
+		}
+		if err := found.Err(); err != nil {
+			t.Fatal(err)
+		}
+		return rows
+	}
+	send := func() queryapi.Entry {
+		return decoded[queryapi.Entry](w, w.post("/v1/workspaces/ws_a/grants", jsonMedia, `{"credits":"6"}`, "Idempotency-Key", "k"), 202)
+	}
+	entry := send()
+	want := []string{"credits.grant token:dev " + entry.EventID + " 6"}
+	for _, retry := range []string{"first", "remembered", "by another server", "after the row was lost", "again"} {
+		switch retry {
+		case "first":
+		case "by another server":
+			w.restart()
+			send()
+		case "after the row was lost":
+			w.exec(`TRUNCATE TABLE audit_log`)
+			w.restart()
+			send()
+		default:
+			send()
+		}
+		if got := audited(); !slices.Equal(got, want) {
+			t.Errorf("%s: %q, want %q", retry, got, want)
+		}
+	}
+	if p := w.problemOf(w.post("/v1/workspaces/ws_a/grants", jsonMedia, `{"credits":"-6"}`)); p.Status != 422 || len(audited()) != 1 {
+		t.Errorf("%+v, audited %q", p, audited())
+	}
+}
