@@ -41,6 +41,9 @@ func (c *consumeCmd) Run(ctx context.Context, e *env) error {
 		if n.partitions, err = prepareTopics(groupCtx, e.Log, n, schemas.DefaultPartitions, schemas.DefaultConsumptionRetention); err != nil {
 			return ignoreCanceled(err)
 		}
+		if err := logIn(groupCtx, e.Log, n); err != nil {
+			return ignoreCanceled(err)
+		}
 		consumer, err := newConsumer(n, c.countingFlags, c.consumerFlags, e.Log, registry)
 		if err != nil {
 			return err

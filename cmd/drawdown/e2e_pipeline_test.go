@@ -10,6 +10,7 @@ import (
 
 	"github.com/ClickHouse/clickhouse-go/v2"
 	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
+	"github.com/segmentio/kafka-go"
 
 	"github.com/drawdown/drawdown/internal/storetest"
 )
@@ -158,11 +159,36 @@ func TestWrongConfigurationEndsTheProgram(t *testing.T) {
 		says string
 	}{
 		"partitions": {append([]string{"consume", "--ops-listen", "127.0.0.1:0", "--partitions", "12", "--kafka-brokers", p.broker.Addr}, append(p.sender[4:], store...)...), "4 partitions, 12 are configured"},
-		"password":   {[]string{"serve", "--api-listen", "127.0.0.1:0", "--ops-listen", "127.0.0.1:0", "--token-file", wrong, "--clickhouse-addr", p.access.Addr, "--clickhouse-user", p.access.User, "--clickhouse-password-file", wrong}, "Authentication failed"},
+		"password of consume": {append(append([]string{"consume", "--ops-listen", "127.0.0.1:0"}, p.sender...),
+			"--data", p.dir, "--clickhouse-addr", p.access.Addr, "--clickhouse-user", p.access.User, "--clickhouse-password-file", wrong), "Authentication failed"},
+		"password": {[]string{"serve", "--api-listen", "127.0.0.1:0", "--ops-listen", "127.0.0.1:0", "--token-file", wrong, "--clickhouse-addr", p.access.Addr, "--clickhouse-user", p.access.User, "--clickhouse-password-file", wrong}, "Authentication failed"},
 	} {
 		code, _, stderr := run(t, c.args...)
 		if code != 2 || !strings.Contains(stderr, c.says) {
 			t.Errorf("%s: exit code %d, want 2 and %q in:\n%s", name, code, c.says, stderr)
 		}
 	}
+}
+
+// TestConsumeWaitsForTopicsThatAreBeingMade: a partition count that somebody
+// else is about to make right does not end it.
+func TestConsumeWaitsForTopicsThatAreBeingMade(t *testing.T) {
+	t.Parallel()
+	p := newPipeline(t, storetest.Kafka(t, storetest.KafkaOptions{Partitions: 4}), 6)
+	ops := storetest.FreeAddr(t)
+	args := append([]string{"consume", "--ops-listen", ops}, append(p.sender, p.store(p.access.Addr)...)...)
+	consumer := start(t, args...)
+	storetest.Wait(t, readyWithin, "consume meets the wrong partition count", func() (bool, error) {
+		return strings.Contains(consumer.stderr.String(), "wrong partition count"), nil
+	})
+	client := p.broker.Client(t)
+	var topics []kafka.TopicPartitionsConfig
+	for _, name := range append(p.broker.Topics.Inputs(), p.broker.Topics.Alerts) {
+		topics = append(topics, kafka.TopicPartitionsConfig{Name: name, Count: 6})
+	}
+	response, err := client.CreatePartitions(t.Context(), &kafka.CreatePartitionsRequest{Topics: topics})
+	if err != nil || len(response.Errors) == 0 {
+		t.Fatalf("%v %v", response, err)
+	}
+	awaitReady(t, consumer, ops)
 }

@@ -80,21 +80,31 @@ func (n network) storeHTTP() queryapi.StoreHTTP {
 // src/Common/ErrorCodes.cpp of ClickHouse.
 const chAuthenticationFailed = 516
 
+// settleWithin is how long a topic may have another partition count than it is
+// going to have: one that somebody else is making, or has just altered, reaches
+// the brokers one after the other.
+const settleWithin = 5 * time.Second
+
 // retry repeats a step until it succeeds, ctx ends, or the configuration turns
 // out to be wrong, with one line when it first fails and one every half minute.
 func retry(ctx context.Context, log *slog.Logger, what string, step func(context.Context) error) error {
-	wait, said := 100*time.Millisecond, time.Time{}
+	wait, said, miscounted := 100*time.Millisecond, time.Time{}, time.Time{}
 	for {
 		err := step(ctx)
 		var usage usageError
 		if err == nil || ctx.Err() != nil || errors.As(err, &usage) {
 			return err
 		}
-		// Waiting cures neither of these.
+		// Waiting cures neither this nor a partition count that stays.
 		if refused := new(clickhouse.Exception); errors.As(err, &refused) && refused.Code == chAuthenticationFailed {
 			return usageError{fmt.Errorf("cannot %s: %w; set the user and password that ClickHouse knows", what, err)}
 		}
-		if errors.Is(err, schemas.ErrPartitionCount) {
+		switch {
+		case !errors.Is(err, schemas.ErrPartitionCount):
+			miscounted = time.Time{}
+		case miscounted.IsZero():
+			miscounted = time.Now()
+		case time.Since(miscounted) > settleWithin:
 			return usageError{fmt.Errorf("cannot %s: %w", what, err)}
 		}
 		if time.Since(said) > 30*time.Second {
@@ -140,6 +150,17 @@ func prepareTopics(ctx context.Context, log *slog.Logger, n network, missing int
 // migrate brings the database up to date, waiting for ClickHouse.
 func migrate(ctx context.Context, log *slog.Logger, n network, cluster string, ttl schemas.EventsTTL) error {
 	return retry(ctx, log, "migrate the database in ClickHouse at "+n.clickhouse.Addr, func(ctx context.Context) error { return migrateOnce(ctx, log, n, cluster, ttl) })
+}
+
+// logIn waits until ClickHouse answers, so that a consumer with a wrong password
+// ends before it takes partitions from others.
+func logIn(ctx context.Context, log *slog.Logger, n network) error {
+	conn, err := clickhouse.Open(n.options())
+	if err != nil {
+		return fmt.Errorf("cannot configure the connection to ClickHouse: %w", err)
+	}
+	defer func() { _ = conn.Close() }()
+	return retry(ctx, log, "log in to ClickHouse at "+n.clickhouse.Addr, conn.Ping)
 }
 
 func migrateOnce(ctx context.Context, log *slog.Logger, n network, cluster string, ttl schemas.EventsTTL) (err error) {
