@@ -67,10 +67,9 @@ func principalFrom(ctx context.Context) Principal {
 // into the context or answers 401, and 429 past the rate limit.
 func (s *Server) authenticate(ctx huma.Context, next func(huma.Context)) {
 	r, w := humachi.Unwrap(ctx)
-	principal, ok := s.identify(r)
-	if !ok {
-		w.Header().Set("WWW-Authenticate", `Bearer realm="drawdown"`)
-		writeProblem(w, r, problem(CodeUnauthorized, "send Authorization: Bearer <token>"))
+	principal, err := s.identify(r)
+	if err != nil {
+		s.refuseCredential(w, r, err)
 		return
 	}
 	if s.limiter != nil && s.limiter.OnLimit(w, r, principal.Subject) {
@@ -80,17 +79,38 @@ func (s *Server) authenticate(ctx huma.Context, next func(huma.Context)) {
 	next(huma.WithValue(ctx, principalKey{}, principal))
 }
 
-// identify finds the Principal behind the Authorization header.
-func (s *Server) identify(r *http.Request) (Principal, bool) {
+// refuseCredential answers a request whose sender is not known.
+func (s *Server) refuseCredential(w http.ResponseWriter, r *http.Request, err error) {
+	p := asProblem(err)
+	switch {
+	case p.Status == http.StatusUnauthorized:
+		w.Header().Set("WWW-Authenticate", `Bearer realm="drawdown"`)
+	case p.Status >= http.StatusInternalServerError:
+		s.cfg.Log.ErrorContext(r.Context(), "cannot tell who sends a request", "request_id", requestIDFrom(r.Context()), "code", p.Code, "error", err)
+	}
+	refuse(w, r, p)
+}
+
+func unauthorized(format string, args ...any) error {
+	return problem(CodeUnauthorized, format, args...)
+}
+
+// identify finds the Principal behind a request: behind its Authorization
+// header, whatever else it carries.
+func (s *Server) identify(r *http.Request) (Principal, error) {
 	scheme, token, found := strings.Cut(r.Header.Get("Authorization"), " ")
 	if !found || !strings.EqualFold(scheme, "Bearer") {
-		return Principal{}, false
+		return Principal{}, unauthorized("send Authorization: Bearer <token>")
 	}
+	token = strings.TrimSpace(token)
 	// Hashes have one length, so the comparison tells nothing about the token,
 	// not even how long it is.
-	got, want := sha256.Sum256([]byte(strings.TrimSpace(token))), sha256.Sum256([]byte(s.cfg.Token))
-	if subtle.ConstantTimeCompare(got[:], want[:]) != 1 {
-		return Principal{}, false
+	got, want := sha256.Sum256([]byte(token)), sha256.Sum256([]byte(s.cfg.Token))
+	switch {
+	case subtle.ConstantTimeCompare(got[:], want[:]) == 1:
+		return Principal{Subject: "token:dev", Credential: CredentialToken, Workspaces: []string{everyWorkspace}, Scopes: everyScope}, nil
+	case isKey(token):
+		return s.keyPrincipal(r.Context(), token)
 	}
-	return Principal{Subject: "token:dev", Credential: CredentialToken, Workspaces: []string{everyWorkspace}, Scopes: everyScope}, true
+	return Principal{}, unauthorized("the token is not known here")
 }

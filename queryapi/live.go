@@ -148,8 +148,8 @@ func (s *Server) watch(bounded context.Context, r *http.Request, w http.Response
 
 // mayStill says whether the token of a request that was let in is still good.
 func (s *Server) mayStill(ctx context.Context, r *http.Request, workspaceID string, scope Scope) bool {
-	principal, ok := s.identify(r.WithContext(ctx))
-	return ok && principal.sees(workspaceID) && slices.Contains(principal.Scopes, scope)
+	principal, err := s.identify(r.WithContext(ctx))
+	return err == nil && principal.sees(workspaceID) && slices.Contains(principal.Scopes, scope)
 }
 
 const (

@@ -24,6 +24,9 @@ const (
 	CodeNotFound              Code = "not_found"
 	CodeWorkspaceNotFound     Code = "workspace_not_found"
 	CodeCampaignNotFound      Code = "campaign_not_found"
+	CodeKeyNotFound           Code = "key_not_found"
+	CodeIssuerUnavailable     Code = "issuer_unavailable"
+	CodeCrossOrigin           Code = "cross_origin"
 	CodeMethodNotAllowed      Code = "method_not_allowed"
 	CodeNotAcceptable         Code = "not_acceptable"
 	CodeBodyTooLarge          Code = "body_too_large"
@@ -60,6 +63,9 @@ var problems = map[Code]struct {
 	CodeNotFound:              {http.StatusNotFound, "There is nothing at this path"},
 	CodeWorkspaceNotFound:     {http.StatusNotFound, "No such workspace"},
 	CodeCampaignNotFound:      {http.StatusNotFound, "No such campaign"},
+	CodeKeyNotFound:           {http.StatusNotFound, "No such API key"},
+	CodeIssuerUnavailable:     {http.StatusServiceUnavailable, "The issuer of tokens does not answer"},
+	CodeCrossOrigin:           {http.StatusForbidden, "The request does not come from this site"},
 	CodeMethodNotAllowed:      {http.StatusMethodNotAllowed, "This path does not take that method"},
 	CodeNotAcceptable:         {http.StatusNotAcceptable, "None of the accepted formats is available"},
 	CodeBodyTooLarge:          {http.StatusRequestEntityTooLarge, "The request body is too large"},

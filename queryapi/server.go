@@ -51,6 +51,7 @@ type Server struct {
 	metrics *metrics
 	limiter *httprate.RateLimiter
 	known   knownWorkspaces
+	keys    keyCache
 	// What was read and still holds.
 	answers  answerCache
 	progress progressCache
@@ -151,6 +152,7 @@ func (s *Server) route() error {
 	api := humachi.New(router, apiConfig())
 	api.UseMiddleware(s.authenticate, s.permit)
 	s.registerMe(api)
+	s.registerKeys(api)
 	s.registerBalance(api)
 	s.registerUsage(api)
 	s.registerCampaigns(api)
