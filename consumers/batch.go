@@ -98,8 +98,16 @@ func (b *batch) note(rec *record) {
 // fixed width, five for each text, some slack of growing.
 const rowOverhead = 96
 
-// rowBytes is the memory that an event's row takes; action, source and the
-// like are few and stand in a dictionary.
+// append adds the row of an event that is counted.
+func (b *batch) append(ev *schemas.Event, from origin) {
+	t := b.rowsFor(ev.Type)
+	words := t.words
+	t.append(ev, from)
+	b.bytes += rowBytes(ev) + t.words - words
+}
+
+// rowBytes is the memory that an event's row takes beside the new words of its
+// dictionaries (action, source).
 func rowBytes(ev *schemas.Event) int {
 	n := rowOverhead + len(ev.WorkspaceID) + len(ev.ID) + len(ev.CampaignID) + len(ev.Actor) + len(ev.GrantID) + len(ev.Note) + len(ev.Name)
 	for _, a := range ev.Attributes {

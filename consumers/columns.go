@@ -55,11 +55,17 @@ func (c *stringColumn) copyRow(from column, row int) {
 // dictColumn is a LowCardinality(String) column that builds its dictionary
 // while it is filled.
 type dictColumn struct {
+	size  *int // counts what the dictionary takes; nil: nobody asks
 	index map[string]uint32
 	words stringColumn
 	keys  []uint32
 	out   proto.ColLowCardinalityRaw
 }
+
+// wordOverhead is what a word of a dictionary takes beside its text, which
+// stands in the index and in the column: a place of a map that may have just
+// doubled.
+const wordOverhead = 96
 
 func (c *dictColumn) append(v []byte) {
 	key, ok := c.index[string(v)]
@@ -70,6 +76,9 @@ func (c *dictColumn) append(v []byte) {
 		key = uint32(len(c.index))
 		c.index[string(v)] = key
 		c.words.append(v)
+		if c.size != nil {
+			*c.size += 2*len(v) + wordOverhead
+		}
 	}
 	c.keys = append(c.keys, key)
 }

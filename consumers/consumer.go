@@ -14,6 +14,7 @@ import (
 	"github.com/drawdown/drawdown/schemas"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/segmentio/kafka-go"
+	"golang.org/x/sync/semaphore"
 )
 
 // Config says what a Consumer reads and writes. Zero values of the fields
@@ -104,6 +105,8 @@ type Consumer struct {
 	store     *store
 	metrics   *metrics
 	orphans   *orphans
+	// rebuilding shares BatchBytes among the ranges that are recovered.
+	rebuilding *semaphore.Weighted
 
 	progressed chan struct{}
 	// Apart from each other, so that what works does not hide what fails.
@@ -145,6 +148,7 @@ func New(config Config) (*Consumer, error) {
 		source:    &source{transport: transport, addr: addr, maxBytes: int32(config.FetchBytes), maxWait: 500 * time.Millisecond, now: config.Now},
 		db:        db, store: newStore(config.ClickHouse, config.Inserts, config.InsertTimeout),
 		orphans:    &orphans{running: make(map[partitionID]chan struct{}), count: make(map[partitionID]int)},
+		rebuilding: semaphore.NewWeighted(int64(config.BatchBytes)),
 		progressed: make(chan struct{}, 1),
 	}
 	failing := func(system string) *trouble { return &trouble{log: log, now: config.Now, system: system} }

@@ -73,8 +73,7 @@ func (p *partition) count(rec *record) bool {
 		b.bytes += recordBytes(rec)
 	default:
 		p.filter.add(ev, rec.offset)
-		b.rowsFor(ev.Type).append(ev, from)
-		b.bytes += rowBytes(ev)
+		b.append(ev, from)
 	}
 	return true
 }
@@ -116,7 +115,12 @@ type stage struct {
 	arena   []byte
 }
 
-func (s *stage) reset()           { s.records, s.arena = s.records[:0], s.arena[:0] }
+func (s *stage) reset() {
+	if cap(s.arena) > scratchBytes {
+		*s = stage{} // as with scratch: one large answer must not hold its size for ever
+	}
+	s.records, s.arena = s.records[:0], s.arena[:0]
+}
 func (s *stage) len() int         { return len(s.records) }
 func (s *stage) at(i int) *record { return &s.records[i] }
 

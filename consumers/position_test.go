@@ -211,3 +211,26 @@ func TestConsumerStartsAnEmptyLedgerAtTheStartOfTheLog(t *testing.T) {
 		t.Errorf("%d events are counted, want 70", n)
 	}
 }
+
+// TestConsumerRebuildsNoMoreThanItsMemoryHolds: a range that is recovered waits
+// for the memory of others, what has nothing to recover goes on.
+func TestConsumerRebuildsNoMoreThanItsMemoryHolds(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, ownEngine(t).Database(t))
+	topic := r.broker.Topics.Consumption
+	r.consume(r.onesIn(1, 300, "id")...)
+	r.crash("BeforeTheInsert")
+	r.consume(r.onesIn(2, 100, "id")...)
+	const memory = 64 << 10 // less than the range of 300 is taken to need
+	c := r.startDialled(func(c *Consumer) {
+		if err := c.rebuilding.Acquire(t.Context(), 1); err != nil {
+			t.Fatal(err)
+		}
+	}, func(c *Config) { c.BatchBytes = memory })
+	r.waitDoneOf(topic, 2)
+	if n := r.number(`SELECT count() FROM events WHERE kpart = 1`); n != 0 {
+		t.Errorf("%d rows were built again without memory for them", n)
+	}
+	c.rebuilding.Release(1)
+	r.requireExact()
+}

@@ -258,6 +258,11 @@ func (p *partition) adopt(ctx context.Context, plan plan, rules string) error {
 // inserts what is missing, writes the ledger row. beyond says that the range is
 // not of an intent, foreign that somebody may have built other rows of it.
 func (p *partition) replay(ctx context.Context, s span, beyond, foreign bool) error {
+	release, err := p.c.holdMemory(ctx, s)
+	if err != nil {
+		return err
+	}
+	defer release()
 	b, err := p.rebuild(ctx, s)
 	if err != nil {
 		return err
@@ -294,6 +299,22 @@ func (p *partition) replay(ctx context.Context, s span, beyond, foreign bool) er
 	p.c.metrics.recovered.Inc()
 	p.c.log.Info("recovered a batch", "partition", p.String(), "offsets", s.String(), "rows", b.counted())
 	return nil
+}
+
+// rebuiltBytes is what a row of a range that is built again is taken to need;
+// what it does need is known when it is there.
+const rebuiltBytes = 256
+
+// holdMemory waits until the memory for batches has room for a range that is
+// built again. A range has to be built whole, whoever cut it: without waiting,
+// one consumer that takes over from twelve would hold at once what each of them
+// had memory for. A range that needs more than there is goes alone.
+func (c *Consumer) holdMemory(ctx context.Context, s span) (release func(), err error) {
+	need := min((s.last-s.first+1)*rebuiltBytes, int64(c.BatchBytes))
+	if c.rebuilding.Acquire(ctx, need) != nil {
+		return nil, errOver
+	}
+	return func() { c.rebuilding.Release(need) }, nil
 }
 
 // rebuild builds the batch of exactly one range from Kafka.

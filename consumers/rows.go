@@ -30,6 +30,7 @@ type rows struct {
 	named     []named      // every column under its name, the ones above included
 	fill      func(ev *schemas.Event)
 	anyTime   bool // compared over all times, not only those of the rows
+	words     int  // bytes that action and source take in their dictionaries
 }
 
 type named struct {
@@ -68,6 +69,7 @@ func (r *rows) eventColumns() func(*schemas.Event) {
 		attributes      mapColumn
 	)
 	r.micro = &micro
+	action.size, source.size = &r.words, &r.words
 	r.add("campaign_id", &campaign)
 	r.add("action", &action)
 	r.add("actor", &actor)
@@ -217,7 +219,7 @@ func (r *rows) append(ev *schemas.Event, o origin) {
 
 // reset empties the rows and keeps their room.
 func (r *rows) reset() {
-	r.anyTime = false
+	r.anyTime, r.words = false, 0
 	for _, n := range r.named {
 		n.col.Reset()
 	}
