@@ -339,7 +339,7 @@ func TestLiveAlertsAreNeitherMissedNorDoubled(t *testing.T) {
 	h.insert(event{"ws_a", "", "", h.now, 1}, event{"ws_b", "", "", h.now, 1})
 	h.incident("ws_a", "before", "firing", nil)
 	server := h.serve("127.0.0.1:0")
-	addr := strings.TrimPrefix(server.url, "http://")
+	url, addr := server.url, strings.TrimPrefix(server.url, "http://")
 	const clients, alerts = 20, 60
 
 	var want []string
@@ -355,7 +355,7 @@ func TestLiveAlertsAreNeitherMissedNorDoubled(t *testing.T) {
 			got, lastID, first := []string{}, "", true
 			deadline := time.Now().Add(time.Minute)
 			for len(got) < alerts && time.Now().Before(deadline) {
-				s, err := watch(t.Context(), client, server.url+"/v1/workspaces/ws_a/live", lastID)
+				s, err := watch(t.Context(), client, url+"/v1/workspaces/ws_a/live", lastID)
 				if err != nil {
 					time.Sleep(20 * time.Millisecond) // as a browser waits, shorter
 					continue
@@ -414,7 +414,7 @@ func TestLiveAlertsAreNeitherMissedNorDoubled(t *testing.T) {
 		if i%20 == 10 {
 			server.stop()
 			h.incident("ws_b", fmt.Sprintf("away_%d", i), "firing", nil)
-			*server = *h.serve(addr)
+			server = h.serve(addr)
 		}
 	}
 	finished.Wait()
