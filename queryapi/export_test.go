@@ -414,8 +414,21 @@ func TestExportThatFailsMidwayIsBrokenOffAndSaysNothingOfTheInside(t *testing.T)
 	if len(ids) != 1 {
 		t.Fatalf("%d statements run, want the one of the export", len(ids))
 	}
-	h.exec("KILL QUERY WHERE query_id = ? ASYNC", ids[0])
+	// ClickHouse may answer only when the statement's blocked write is over.
+	killed := make(chan struct{})
+	go func() {
+		defer close(killed)
+		if err := h.conn.Exec(context.Background(), "KILL QUERY WHERE query_id = ? ASYNC", ids[0]); err != nil {
+			t.Errorf("cannot kill: %v", err)
+		}
+	}()
+	storetest.Wait(t, time.Minute, "the statement is marked as killed", func() (bool, error) {
+		var marked uint64
+		err := h.conn.QueryRow(t.Context(), "SELECT count() FROM system.processes WHERE query_id = ? AND is_cancelled = 1", ids[0]).Scan(&marked)
+		return marked == 1 || len(running(t.Context())) == 0, err
+	})
 	rest, err := io.ReadAll(body)
+	<-killed
 	if err == nil {
 		t.Errorf("a file that was cut off looks whole after %d bytes", len(rest))
 	}
