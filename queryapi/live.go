@@ -147,9 +147,13 @@ func (s *Server) watch(bounded context.Context, r *http.Request, w http.Response
 }
 
 // mayStill says whether the token of a request that was let in is still good.
+// A store that cannot be asked revokes nothing, and has no news to send either.
 func (s *Server) mayStill(ctx context.Context, r *http.Request, workspaceID string, scope Scope) bool {
 	principal, err := s.identify(r.WithContext(ctx))
-	return err == nil && principal.sees(workspaceID) && slices.Contains(principal.Scopes, scope)
+	if err != nil {
+		return asProblem(err).Status >= http.StatusInternalServerError
+	}
+	return principal.sees(workspaceID) && slices.Contains(principal.Scopes, scope)
 }
 
 const (

@@ -1,6 +1,7 @@
 package queryapi
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net/url"
@@ -46,7 +47,7 @@ const (
 
 func newLiveHub(s *Server, registerer prometheus.Registerer) *liveHub {
 	h := &liveHub{
-		s: s, heartbeat: liveHeartbeat, pollEvery: livePollEvery,
+		s: s, heartbeat: cmp.Or(s.cfg.StreamCheck, liveHeartbeat), pollEvery: livePollEvery,
 		slots: make(chan struct{}, roomsAtOnce), closing: make(chan struct{}), rooms: make(map[string]*room),
 	}
 	registerer.MustRegister(

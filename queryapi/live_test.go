@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"slices"
 	"strconv"
 	"strings"
@@ -63,13 +64,17 @@ type stream struct {
 
 // watch opens a stream, or fails with the status of the answer.
 func watch(ctx context.Context, client *http.Client, url, lastID string) (*stream, error) {
+	return watchAs(ctx, client, url, lastID, testToken)
+}
+
+func watchAs(ctx context.Context, client *http.Client, url, lastID, token string) (*stream, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
 		cancel()
 		return nil, err
 	}
-	request.Header.Set("Authorization", "Bearer "+testToken)
+	request.Header.Set("Authorization", "Bearer "+token)
 	if lastID != "" {
 		request.Header.Set("Last-Event-ID", lastID)
 	}
@@ -311,6 +316,38 @@ func TestLiveEndsWithTheServer(t *testing.T) {
 		t.Errorf("it took %v", took)
 	}
 	for range s.events { // ends, or the test does not
+	}
+}
+
+// TestLiveEndsWithItsToken: a key is revoked while its stream is open.
+func TestLiveEndsWithItsToken(t *testing.T) {
+	t.Parallel()
+	h := newHarness(t, time.Now())
+	h.insert(event{"ws_a", "", "", h.now, 1})
+	key := h.key("ws_a", `"credits:read"`)
+	other := h.key("ws_a", `"credits:read"`)
+	server := httptest.NewServer(h.serverWith(func(c *queryapi.Config) {
+		c.Now, c.StreamCheck, c.Registerer = time.Now, 50*time.Millisecond, prometheus.NewRegistry()
+	}).Handler())
+	defer server.Close()
+	open := func(secret string) *stream {
+		s, err := watchAs(t.Context(), testClient(t), server.URL+"/v1/workspaces/ws_a/live", "", secret)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.next(t, "freshness", figureWithin)
+		return s
+	}
+	revoked, stays := open(key.Secret), open(other.Secret)
+	if r := h.do(http.MethodDelete, "/v1/workspaces/ws_a/keys/"+key.KeyID); r.status != http.StatusNoContent {
+		t.Fatalf("%d %s", r.status, r.body)
+	}
+	for range revoked.events { // ends, or the test does not
+	}
+	stays.next(t, "freshness", figureWithin)
+	stays.next(t, "freshness", figureWithin)
+	stays.close()
+	for range stays.events {
 	}
 }
 

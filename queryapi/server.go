@@ -40,6 +40,9 @@ type Config struct {
 	// ProgressAge is how old what is known of a partition's progress may be; a
 	// figure is late by as much. 0: every request asks.
 	ProgressAge time.Duration
+	// StreamCheck is how often an open stream shows that it lives and has its
+	// token looked at again; 0: every 25 seconds.
+	StreamCheck time.Duration
 	Now         func() time.Time      // the clock
 	Log         *slog.Logger          // requests that failed here
 	Registerer  prometheus.Registerer // for the drawdown_queryapi_* metrics
