@@ -139,7 +139,7 @@ func nextHour(t time.Time) time.Time {
 	_, offset := t.Zone()
 	intoHour := (t.Unix() + int64(offset)) % 3600
 	next := time.Unix(t.Unix()-intoHour+3600, 0).In(t.Location())
-	for _, end := t.ZoneBounds(); !end.IsZero() && end.Before(next); _, end = end.ZoneBounds() {
+	for end := zoneEnd(t); !end.IsZero() && end.Before(next); end = zoneEnd(end) {
 		// A zone may change its name alone.
 		if _, after := end.Zone(); after != offset {
 			return end
@@ -172,7 +172,7 @@ func dayStart(tz *time.Location, year int, month time.Month, day int) time.Time 
 	for {
 		_, offset := at.Zone()
 		start := midnight.Add(-time.Duration(offset) * time.Second).In(tz)
-		_, end := at.ZoneBounds()
+		end := zoneEnd(at)
 		switch {
 		case !end.IsZero() && !start.Before(end):
 			at = end // the clock changes before it shows midnight
@@ -182,6 +182,19 @@ func dayStart(tz *time.Location, year int, month time.Month, day int) time.Time 
 			return start
 		}
 	}
+}
+
+// zoneEnd returns an instant after t until which the local clock is not
+// changed; zero: it never is. time.Time.ZoneBounds is not enough: past the
+// table of a zone it ends at the end of the year, which it takes for 365 days
+// long, so that in the last day of a leap year it answers with an instant that
+// has passed, for ever. No rule of a zone changes the clock in those days.
+func zoneEnd(t time.Time) time.Time {
+	_, end := t.ZoneBounds()
+	if !end.IsZero() && !end.After(t) {
+		return t.Add(24 * time.Hour)
+	}
+	return end
 }
 
 // Piece is a part of a range that one table answers.

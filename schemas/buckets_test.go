@@ -269,3 +269,22 @@ func TestBucketsAndWeekdaysAreReadByName(t *testing.T) {
 		t.Errorf("ParseWeekday(Monday) = %s", day)
 	}
 }
+
+func TestEdgesGoOnPastLeapYearsThatOnlyTheRuleOfAZoneKnows(t *testing.T) {
+	for _, name := range []string{"America/New_York", "America/Havana", "Europe/Berlin", "Australia/Lord_Howe", "Antarctica/Troll", "America/Santiago"} {
+		tz, err := time.LoadLocation(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		from, to := time.Date(2040, 12, 1, 0, 0, 0, 0, tz), time.Date(2041, 2, 1, 0, 0, 0, 0, tz)
+		for bucket, want := range map[Bucket]int{Hour: 62 * 24, Day: 62, Month: 2} {
+			cut, err := Edges(tz, from, to, bucket, time.Monday)
+			if err != nil || len(cut)-1 != want {
+				t.Errorf("%s by %s: %d buckets and %v, want %d", name, bucket, len(cut)-1, err, want)
+			}
+		}
+		if cut, err := Edges(tz, from, time.Date(2100, 1, 1, 0, 0, 0, 0, tz), Month, time.Monday); err != nil || len(cut)-1 != 59*12+1 {
+			t.Errorf("%s to 2100: %d buckets and %v", name, len(cut)-1, err)
+		}
+	}
+}
