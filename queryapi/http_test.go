@@ -97,7 +97,7 @@ func TestEveryErrorIsAProblem(t *testing.T) {
 		if c.status == 401 && !strings.HasPrefix(r.header.Get("WWW-Authenticate"), "Bearer") {
 			t.Errorf("%s: WWW-Authenticate %q", c.target, r.header.Get("WWW-Authenticate"))
 		}
-		if c.status == 405 && !slices.Equal(r.header.Values("Allow"), []string{"GET"}) {
+		if c.status == 405 && !slices.Equal(r.header.Values("Allow"), []string{"GET", "HEAD"}) {
 			t.Errorf("%s: Allow %q", c.target, r.header.Values("Allow"))
 		}
 		if r.header.Get("Cache-Control") != "no-store" {

@@ -1,6 +1,7 @@
 package queryapi
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -144,9 +145,14 @@ func (s *Server) route() error {
 		writeProblem(w, r, problem(CodeNotFound, "no endpoint has the path %s", r.URL.Path))
 	})
 	router.MethodNotAllowed(func(w http.ResponseWriter, r *http.Request) {
+		// As the router takes it, with escaped slashes.
+		path := cmp.Or(r.URL.RawPath, r.URL.Path)
 		for _, method := range methods {
-			if router.Match(chi.NewRouteContext(), method, r.URL.Path) {
+			if router.Match(chi.NewRouteContext(), method, path) {
 				w.Header().Add("Allow", method)
+				if method == http.MethodGet {
+					w.Header().Add("Allow", http.MethodHead) // middleware.GetHead
+				}
 			}
 		}
 		writeProblem(w, r, problem(CodeMethodNotAllowed, "%s is not for %s", r.URL.Path, r.Method))

@@ -54,7 +54,7 @@ var undocumented = []string{"/openapi.json"}
 
 // Check is an error if the document does not allow this answer to a request.
 func (c *Contract) Check(method, target string, status int, header http.Header, body []byte) error {
-	address, err := url.Parse(target)
+	address, err := url.ParseRequestURI(target)
 	if err != nil {
 		return fmt.Errorf("cannot read %q: %w", target, err)
 	}
