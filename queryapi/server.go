@@ -184,7 +184,7 @@ func (s *Server) route() error {
 		w.Header().Set("Cache-Control", "no-cache")
 		_, _ = w.Write(s.spec)
 	})
-	return nil
+	return routeDocs(router, s.spec)
 }
 
 // methods are those a path may have; label and Allow values.
