@@ -76,6 +76,9 @@ func (s *Server) authenticate(ctx huma.Context, next func(huma.Context)) {
 		writeProblem(w, r, problem(CodeRateLimited, "at most %d requests a minute; see Retry-After", s.cfg.RateLimit))
 		return
 	}
+	if principal.Credential == CredentialSession {
+		s.renewSession(w, r)
+	}
 	next(huma.WithValue(ctx, principalKey{}, principal))
 }
 
@@ -96,8 +99,11 @@ func unauthorized(format string, args ...any) error {
 }
 
 // identify finds the Principal behind a request: behind its Authorization
-// header, whatever else it carries.
+// header, whatever else it carries, else behind its cookie.
 func (s *Server) identify(r *http.Request) (Principal, error) {
+	if s.signIn != nil && r.Header.Get("Authorization") == "" {
+		return s.sessionPrincipal(r)
+	}
 	scheme, token, found := strings.Cut(r.Header.Get("Authorization"), " ")
 	if !found || !strings.EqualFold(scheme, "Bearer") {
 		return Principal{}, unauthorized("send Authorization: Bearer <token>")
@@ -111,6 +117,8 @@ func (s *Server) identify(r *http.Request) (Principal, error) {
 		return Principal{Subject: "token:dev", Credential: CredentialToken, Workspaces: []string{everyWorkspace}, Scopes: everyScope}, nil
 	case isKey(token):
 		return s.keyPrincipal(r.Context(), token)
+	case s.issuer != nil:
+		return s.tokenPrincipal(r.Context(), token)
 	}
 	return Principal{}, unauthorized("the token is not known here")
 }

@@ -73,6 +73,20 @@
 //
 //  8. A change of money or access that was asked for here stands in audit_log.
 //
+// Who sends a request is told by Authorization: Bearer, which is the token of
+// Config.Token, an API key (keystore.go), or a JWT of Config.Issuer (issuer.go);
+// else by the session of a browser that signed in under /auth/ (signin.go,
+// session.go), whose unsafe requests must prove that they come from this site.
+// Of a JWT, and of the id token or userinfo of a sign-in, these claims count:
+//
+//   - sub: who it is.
+//   - workspaces: an array of ids, or the text "*" for all. Absent: none.
+//   - scope: scopes, separated by spaces; or scp: the same, or an array. Words
+//     that are no scope here are ignored. credits:admin and operator count only
+//     together with "*": they are never a workspace member's.
+//   - exp (required), nbf: with 60 s of skew forgiven.
+//   - aud: must have Issuer.Audience; of a sign-in the client id.
+//
 // Figures are decimal strings made from 128-bit sums; floats appear only in
 // lag_seconds and percentages.
 package queryapi

@@ -30,6 +30,9 @@ type Config struct {
 	ClickHouse driver.Conn       // default database set
 	StoreHTTP  StoreHTTP         // for exports; without a URL there are none
 	Token      string            // bearer token with every scope on every workspace
+	Issuer     Issuer            // of bearer tokens and sign-ins; no URL: there is none
+	SignIn     SignIn            // of people with a browser; no ClientID: nobody can
+	DevIssuer  http.Handler      // served under /dev-issuer/; nil: there is none
 	Partitions int               // of each topic; places a workspace
 	Epoch      uint32            // generation of the topics
 	Topics     schemas.Topics    // their configured names
@@ -56,6 +59,8 @@ type Server struct {
 	limiter *httprate.RateLimiter
 	known   knownWorkspaces
 	keys    keyCache
+	issuer  *issuer // nil: there is none
+	signIn  *signIn // nil: nobody can
 	// What was read and still holds.
 	answers  answerCache
 	progress progressCache
@@ -91,6 +96,18 @@ func New(cfg Config) (*Server, error) {
 	s := &Server{
 		cfg: cfg, metrics: newMetrics(cfg.Registerer, cfg.Now), answers: answerCache{limit: cfg.CacheBytes},
 		bodies: semaphore.NewWeighted(maxBodies), ledger: newLedgerWrites(),
+	}
+	if cfg.Issuer.URL != "" {
+		if cfg.Issuer.Audience == "" {
+			return nil, errors.New("cannot make a query API: an issuer without an audience")
+		}
+		s.issuer = newIssuer(cfg.Issuer, cfg.Now)
+	}
+	if cfg.SignIn.ClientID != "" {
+		var err error
+		if s.signIn, err = newSignIn(cfg.SignIn, cfg.Issuer); err != nil {
+			return nil, fmt.Errorf("cannot make a query API: %w", err)
+		}
 	}
 	s.hub = newLiveHub(s, cfg.Registerer)
 	s.exports = make(chan struct{}, exportsAtOnce)
@@ -158,6 +175,10 @@ func (s *Server) route() error {
 		writeProblem(w, r, problem(CodeMethodNotAllowed, "%s is not for %s", r.URL.Path, r.Method))
 	})
 
+	s.routeSignIn(router)
+	if s.cfg.DevIssuer != nil {
+		router.Mount("/dev-issuer", s.cfg.DevIssuer)
+	}
 	api := humachi.New(router, apiConfig())
 	api.UseMiddleware(s.authenticate, s.permit)
 	s.registerMe(api)
