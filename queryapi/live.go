@@ -98,23 +98,28 @@ func (s *Server) live(_ context.Context, in *LiveInput) (*huma.StreamResponse, e
 }
 
 // watch joins the workspace's room and streams until the client, the room or
-// the server has enough. bounded is the request's context with its deadline,
-// which is for the snapshot alone.
+// the server has enough.
 func (s *Server) watch(bounded context.Context, r *http.Request, w http.ResponseWriter, in *LiveInput) {
-	v, err := s.hub.join(bounded, in.WorkspaceID, in.cursor)
-	if err != nil {
+	refuse := func(err error) {
 		p := asProblem(err)
 		if p.Status >= http.StatusInternalServerError {
 			s.cfg.Log.ErrorContext(bounded, "stream not begun", "request_id", requestIDFrom(bounded), "code", p.Code, "error", err)
 		}
 		writeProblem(w, r, p)
+	}
+	v, err := s.hub.join(in.WorkspaceID)
+	if err != nil {
+		refuse(err)
 		return
 	}
 	defer s.hub.leave(v)
 
 	ctx := withoutDeadline(bounded)
 	out := eventWriter{w: w, control: http.NewResponseController(w)}
-	if err := out.begin(v.cursor); err != nil {
+	if err := s.awaitSnapshot(ctx, &out, v, in.cursor); err != nil {
+		if !out.begun && ctx.Err() == nil {
+			refuse(err)
+		}
 		return
 	}
 	tick := time.NewTicker(s.hub.heartbeat)
@@ -146,6 +151,38 @@ func (s *Server) watch(bounded context.Context, r *http.Request, w http.Response
 	}
 }
 
+// snapshotWithin is how long a client waits for the headers. After that the
+// stream begins without a snapshot: a thousand workspaces that are opened at
+// once, after a restart, take a while, and clients that gave up and came back
+// would only lengthen it.
+const snapshotWithin = 5 * time.Second
+
+// awaitSnapshot begins the stream when there is a state to show, or without one
+// when it takes too long.
+func (s *Server) awaitSnapshot(ctx context.Context, out *eventWriter, v *viewer, resume *alertCursor) error {
+	patience := time.NewTimer(snapshotWithin)
+	defer patience.Stop()
+	for waiting := true; waiting; {
+		select {
+		case <-v.room.ready:
+			waiting = false
+		case <-patience.C:
+			if err := out.begin(": the figures are being made\n\n"); err != nil {
+				return err
+			}
+			patience.Reset(s.hub.heartbeat)
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-s.hub.closing:
+			return errStopping()
+		}
+	}
+	if err := v.enter(ctx, resume); err != nil {
+		return err
+	}
+	return out.begin("retry: " + liveRetry + "\nid: " + v.cursor.String() + "\n\n")
+}
+
 // mayStill says whether the token of a request that was let in is still good.
 // A store that cannot be asked revokes nothing, and has no news to send either.
 func (s *Server) mayStill(ctx context.Context, r *http.Request, workspaceID string, scope Scope) bool {
@@ -172,6 +209,7 @@ const (
 type eventWriter struct {
 	w       http.ResponseWriter
 	control *http.ResponseController
+	begun   bool
 }
 
 func eventStreamHeaders(h http.Header) {
@@ -179,14 +217,17 @@ func eventStreamHeaders(h http.Header) {
 	h.Set("X-Accel-Buffering", "no") // nginx would hold events back
 }
 
-// begin sends the headers and the id to resume from.
-func (o *eventWriter) begin(cursor alertCursor) error {
-	eventStreamHeaders(o.w.Header())
-	// The server's ReadTimeout goes on while nothing is read, and ends the
-	// request when it is over. A recorder in a test has no deadlines.
-	_ = o.control.SetReadDeadline(time.Time{})
-	o.w.WriteHeader(http.StatusOK)
-	return o.write([]byte("retry: " + liveRetry + "\nid: " + cursor.String() + "\n\n"))
+// begin sends the headers, if they are not sent yet, and text.
+func (o *eventWriter) begin(text string) error {
+	if !o.begun {
+		o.begun = true
+		eventStreamHeaders(o.w.Header())
+		// The server's ReadTimeout goes on while nothing is read, and ends the
+		// request when it is over. A recorder in a test has no deadlines.
+		_ = o.control.SetReadDeadline(time.Time{})
+		o.w.WriteHeader(http.StatusOK)
+	}
+	return o.write([]byte(text))
 }
 
 func (o *eventWriter) write(frames ...[]byte) error {

@@ -21,7 +21,7 @@ type liveHub struct {
 	s         *Server
 	heartbeat time.Duration
 	pollEvery time.Duration
-	// slots bound how many rooms make figures at a time.
+	// slots bound how many rooms read at a time.
 	slots   chan struct{}
 	closing chan struct{} // closed when the server stops
 	once    sync.Once
@@ -90,18 +90,19 @@ func (r *running) end() {
 	<-r.done
 }
 
-// join adds a viewer to the room of a workspace and waits until there is a
-// state to show.
-func (h *liveHub) join(ctx context.Context, workspaceID string, resume *alertCursor) (*viewer, error) {
+// errStopping is made anew each time: a problem takes on the id of its request.
+func errStopping() error { return problem(CodeStoreUnavailable, "the server is stopping; try again") }
+
+// join adds a viewer to the room of a workspace.
+func (h *liveHub) join(workspaceID string) (*viewer, error) {
 	h.mu.Lock()
+	defer h.mu.Unlock()
 	select {
 	case <-h.closing:
-		h.mu.Unlock()
-		return nil, problem(CodeStoreUnavailable, "the server is stopping; try again")
+		return nil, errStopping()
 	default:
 	}
 	if h.viewers >= maxViewers {
-		h.mu.Unlock()
 		return nil, problem(CodeTooManyStreams, "%d streams are open; try again, or ask for the figures themselves", maxViewers)
 	}
 	r := h.rooms[workspaceID]
@@ -116,13 +117,6 @@ func (h *liveHub) join(ctx context.Context, workspaceID string, resume *alertCur
 	h.viewers++
 	v := &viewer{room: r, wake: make(chan struct{}, 1)}
 	r.add(v)
-	h.mu.Unlock()
-
-	err := v.enter(ctx, resume)
-	if err != nil {
-		h.leave(v)
-		return nil, err
-	}
 	return v, nil
 }
 
@@ -242,7 +236,7 @@ func (r *room) report(ctx context.Context, err error) {
 func (r *room) poll(ctx context.Context) error {
 	s := r.h.s
 	if !r.alerts.loaded() {
-		if err := r.loadAlerts(ctx); err != nil {
+		if err := r.h.inTurn(ctx, r.loadAlerts); err != nil {
 			return err
 		}
 	}
@@ -251,7 +245,7 @@ func (r *room) poll(ctx context.Context) error {
 		// Names no question: the same for all that are asked here.
 		q := question{workspace: r.workspace, Conditional: Conditional{asked: "live"}}
 		if key := q.key(fresh); key != r.key {
-			if err = r.makeFigures(ctx); err == nil {
+			if err = r.h.inTurn(ctx, r.makeFigures); err == nil {
 				r.key = key
 			}
 		}
@@ -278,16 +272,21 @@ func (r *room) poll(ctx context.Context) error {
 	return err
 }
 
-// makeFigures makes balance and usage, or takes those that requests have made.
-func (r *room) makeFigures(ctx context.Context) error {
+// inTurn waits until few enough rooms are reading, then reads.
+func (h *liveHub) inTurn(ctx context.Context, read func(context.Context) error) error {
 	select {
-	case r.h.slots <- struct{}{}:
-		defer func() { <-r.h.slots }()
+	case h.slots <- struct{}{}:
+		defer func() { <-h.slots }()
 	case <-ctx.Done():
 		return ctx.Err()
 	}
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
+	return read(ctx)
+}
+
+// makeFigures makes balance and usage, or takes those that requests have made.
+func (r *room) makeFigures(ctx context.Context) error {
 	left, err := r.h.s.defaultBalance(ctx, r.workspace)
 	if err != nil {
 		return err

@@ -138,14 +138,8 @@ type viewer struct {
 	alert     uint64              // sequence number in the log of the next alert
 }
 
-// enter waits for the room's state and finds out where the viewer's alerts
-// begin.
+// enter finds out, once the room is ready, where the viewer's alerts begin.
 func (v *viewer) enter(ctx context.Context, resume *alertCursor) error {
-	select {
-	case <-v.room.ready:
-	case <-ctx.Done():
-		return ctx.Err()
-	}
 	v.room.mu.Lock()
 	defer v.room.mu.Unlock()
 	if v.room.state.freshness.number == 0 && v.room.err != nil {
