@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"crypto/subtle"
+	"net"
 	"net/http"
 	"slices"
 	"strings"
@@ -86,12 +87,30 @@ func (s *Server) authenticate(ctx huma.Context, next func(huma.Context)) {
 func (s *Server) refuseCredential(w http.ResponseWriter, r *http.Request, err error) {
 	p := asProblem(err)
 	switch {
+	case p.Status == http.StatusUnauthorized && s.failsTooOften(w, r):
+		p = problem(CodeRateLimited, "too many requests without a valid credential from this address; see Retry-After")
 	case p.Status == http.StatusUnauthorized:
 		w.Header().Set("WWW-Authenticate", `Bearer realm="drawdown"`)
 	case p.Status >= http.StatusInternalServerError:
 		s.cfg.Log.ErrorContext(r.Context(), "cannot tell who sends a request", "request_id", requestIDFrom(r.Context()), "code", p.Code, "error", err)
 	}
 	refuse(w, r, p)
+}
+
+// failuresPerMinute is far beyond what a mistaken client sends, and nothing to
+// one that guesses: a token has 128 bits and more. It spares the log and those
+// who read it; a valid credential is taken from any address, because many
+// clients may come from one.
+const failuresPerMinute = 300
+
+// failsTooOften counts a refused credential against the address it came from
+// and sets Retry-After if there were too many.
+func (s *Server) failsTooOften(w http.ResponseWriter, r *http.Request) bool {
+	address, _, err := net.SplitHostPort(r.RemoteAddr)
+	if err != nil {
+		address = r.RemoteAddr
+	}
+	return s.failures.OnLimit(w, r, address)
 }
 
 func unauthorized(format string, args ...any) error {

@@ -2,11 +2,14 @@ package queryapi
 
 import (
 	"context"
+	"fmt"
 	"net/http"
 	"regexp"
 	"runtime/debug"
+	"strings"
 
 	"github.com/google/uuid"
+	"github.com/klauspost/compress/gzhttp"
 )
 
 type requestIDKey struct{}
@@ -31,6 +34,33 @@ func withRequestID(next http.Handler) http.Handler {
 func requestIDFrom(ctx context.Context) string {
 	id, _ := ctx.Value(requestIDKey{}).(string)
 	return id
+}
+
+// compressible are the media types that are worth compressing; files and
+// streams are sent as they come.
+var compressible = []string{
+	"application/json", "application/problem+json", "application/vnd.oai.openapi+json", "text/html", "text/css", "text/javascript", "image/svg+xml",
+}
+
+// minCompressed is what fits into one packet either way.
+const minCompressed = 1400
+
+// compress sends large answers as gzip to those who take it. The ETag stays as
+// it is: it is a weak one, which names the figures and not their bytes.
+func compress(next http.Handler) (http.Handler, error) {
+	wrap, err := gzhttp.NewWrapper(gzhttp.MinSize(minCompressed), gzhttp.ContentTypes(compressible), gzhttp.EnableZstd(false))
+	if err != nil {
+		return nil, fmt.Errorf("cannot compress answers: %w", err)
+	}
+	packed := wrap(next)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		// A stream's first flush must not wait for bytes to compress.
+		if strings.HasSuffix(r.URL.Path, "/live") || strings.HasSuffix(r.URL.Path, "/export") {
+			next.ServeHTTP(w, r)
+			return
+		}
+		packed.ServeHTTP(w, r)
+	}), nil
 }
 
 type deadlineFreeKey struct{}
@@ -63,6 +93,9 @@ func secureHeaders(next http.Handler) http.Handler {
 		h.Set("Referrer-Policy", "no-referrer")
 		h.Set("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
 		h.Set("Cache-Control", "no-store")
+		// What is asked for is answered by who asks.
+		h.Add("Vary", "Authorization")
+		h.Add("Vary", "Cookie")
 		next.ServeHTTP(w, r)
 	})
 }

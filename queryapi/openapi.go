@@ -26,6 +26,7 @@ var paramDocs = map[string]string{
 	"sort":            "What the rows are ordered by",
 	"limit":           "Rows of a page, at the most",
 	"format":          "Of the file",
+	"key_id":          "Id of the key, which is no secret",
 	"group_by":        "What series are told apart by",
 	"compare":         "previous: the same number of buckets before the range as well",
 	"Idempotency-Key": "The same key with the same body is written once, however often it is sent",
@@ -63,9 +64,6 @@ func finishDocument(document *huma.OpenAPI) {
 			}
 			for _, tag := range op.Tags {
 				tags[tag] = true
-			}
-			if op.Description == "" {
-				op.Description = op.Summary + "."
 			}
 			if asked, err := accessOf(op); err == nil && len(asked.scopes) > 0 {
 				if op.Extensions == nil {

@@ -57,10 +57,12 @@ type Server struct {
 	cfg     Config
 	metrics *metrics
 	limiter *httprate.RateLimiter
-	known   knownWorkspaces
-	keys    keyCache
-	issuer  *issuer // nil: there is none
-	signIn  *signIn // nil: nobody can
+	// failures counts credentials that were refused, by address.
+	failures *httprate.RateLimiter
+	known    knownWorkspaces
+	keys     keyCache
+	issuer   *issuer // nil: there is none
+	signIn   *signIn // nil: nobody can
 	// What was read and still holds.
 	answers  answerCache
 	progress progressCache
@@ -111,6 +113,7 @@ func New(cfg Config) (*Server, error) {
 	}
 	s.hub = newLiveHub(s, cfg.Registerer)
 	s.exports = make(chan struct{}, exportsAtOnce)
+	s.failures = httprate.NewRateLimiter(failuresPerMinute, time.Minute)
 	if cfg.RateLimit > 0 {
 		s.limiter = httprate.NewRateLimiter(cfg.RateLimit, time.Minute)
 	}
@@ -199,7 +202,10 @@ func (s *Server) route() error {
 	if err != nil {
 		return err
 	}
-	s.spec, s.handler = spec, router
+	s.spec = spec
+	if s.handler, err = compress(router); err != nil {
+		return err
+	}
 	router.Get("/openapi.json", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "application/vnd.oai.openapi+json;version=3.1")
 		w.Header().Set("Cache-Control", "no-cache")

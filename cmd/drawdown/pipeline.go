@@ -39,6 +39,11 @@ func (f countingFlags) limits() schemas.Limits {
 	return limits
 }
 
+// apiFlags tune the API.
+type apiFlags struct {
+	RateLimit int `name:"rate-limit" env:"DRAWDOWN_RATE_LIMIT" default:"6000" help:"Requests a minute that one token or key may send; 0: any number."`
+}
+
 // consumerFlags tune a consumer.
 type consumerFlags struct {
 	Linger         time.Duration `name:"linger" env:"DRAWDOWN_LINGER" default:"500ms" help:"How long a batch waits for more events."`
@@ -210,7 +215,7 @@ const (
 )
 
 // newServer wires the API of a process.
-func newServer(n network, counting countingFlags, token string, e *env, registry prometheus.Registerer) (*queryapi.Server, func() error, error) {
+func newServer(n network, counting countingFlags, api apiFlags, token string, e *env, registry prometheus.Registerer) (*queryapi.Server, func() error, error) {
 	conn, err := clickhouse.Open(n.options())
 	if err != nil {
 		return nil, nil, fmt.Errorf("cannot configure the connection to ClickHouse: %w", err)
@@ -227,7 +232,7 @@ func newServer(n network, counting countingFlags, token string, e *env, registry
 		Producer: producer, Limits: counting.limits(),
 		ClickHouse: conn, StoreHTTP: n.storeHTTP(), Token: token, Partitions: n.partitions, Epoch: counting.Epoch, Topics: n.topics,
 		EventsTTL: counting.EventsTTL, Now: e.Now, Log: e.Log, Registerer: registry,
-		CacheBytes: answerCacheBytes, ProgressAge: progressAge,
+		RateLimit: api.RateLimit, CacheBytes: answerCacheBytes, ProgressAge: progressAge,
 	})
 	if err != nil {
 		return nil, nil, errors.Join(err, conn.Close())

@@ -26,6 +26,7 @@ type upCmd struct {
 	clickhouseFlags
 	clickhouseHTTPFlags
 	countingFlags
+	apiFlags
 	consumerFlags
 
 	APIListen        string `name:"api-listen" env:"DRAWDOWN_API_LISTEN" default:"127.0.0.1:8080" help:"Address of the API."`
@@ -141,7 +142,7 @@ func (c *upCmd) runPipeline(ctx context.Context, e *env, n network, started *pha
 	if err != nil {
 		return err
 	}
-	server, closeConn, err := newServer(n, c.countingFlags, token, e, registry)
+	server, closeConn, err := newServer(n, c.countingFlags, c.apiFlags, token, e, registry)
 	if err != nil {
 		return err
 	}

@@ -180,7 +180,8 @@ func (c *Contract) match(path string) string {
 		}
 		params, matches := 0, true
 		for i, part := range parts {
-			if strings.HasPrefix(part, "{") { // the router takes an empty one, too
+			// The router takes an empty parameter, but not as the last.
+			if strings.HasPrefix(part, "{") && (asked[i] != "" || i < len(parts)-1) {
 				params++
 			} else if part != asked[i] {
 				matches = false
