@@ -43,7 +43,7 @@ func (s sealer) seal(content any) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("cannot encode: %w", err)
 	}
-	return base64.RawURLEncoding.EncodeToString(s.aead.Seal(nil, nil, text, nil)), nil
+	return base64.RawURLEncoding.EncodeToString(s.aead.Seal(nil, nil, text, nil)), nil //nolint:gosec // the nonce is random and in the text: NewGCMWithRandomNonce
 }
 
 // open reads into content what seal made; false if it did not make it.

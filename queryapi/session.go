@@ -82,7 +82,7 @@ func (s *Server) sessionCookie() string {
 
 // setCookie sets a cookie of ours; an empty value deletes it.
 func (s *Server) setCookie(w http.ResponseWriter, name, value string, lifetime time.Duration) {
-	cookie := &http.Cookie{
+	cookie := &http.Cookie{ //nolint:gosec // Secure wherever there is TLS
 		Name: name, Value: value, Path: "/", MaxAge: int(lifetime.Seconds()),
 		Secure: s.secure(), HttpOnly: true, SameSite: http.SameSiteLaxMode,
 	}

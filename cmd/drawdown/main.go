@@ -26,6 +26,7 @@ type cli struct {
 	Migrate    migrateCmd    `cmd:"" help:"Create the database, its tables and views, and bring them up to date."`
 	Grant      grantCmd      `cmd:"" help:"Grant credits to a workspace, or adjust or void a grant."`
 	Campaign   campaignCmd   `cmd:"" help:"State what a campaign is: its name, status, quota."`
+	SignInLink signInLinkCmd `cmd:"" name:"sign-in-link" help:"Print a one-time link to sign in at a running 'drawdown up'."`
 	Simulate   simulateCmd   `cmd:"" help:"Produce events with known totals."`
 	Import     importCmd     `cmd:"" help:"Produce the rows of CSV or NDJSON files as events."`
 	Rejections rejectionsCmd `cmd:"" help:"List and show the records that were not counted."`
@@ -105,7 +106,7 @@ func newLog(w io.Writer, level slog.Level, format string) *slog.Logger {
 
 // variablesWithoutFlag are settings that only the environment may carry:
 // secrets, and what the embedded stores look for themselves.
-var variablesWithoutFlag = []string{passwordVariable, "DRAWDOWN_ENGINE"}
+var variablesWithoutFlag = []string{passwordVariable, clientSecretVariable, sessionKeyVariable, "DRAWDOWN_ENGINE"}
 
 // checkEnvironment refuses DRAWDOWN_ variables that nothing reads: a setting
 // with a typing error must not pass for the default.

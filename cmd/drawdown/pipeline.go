@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"net"
+	"net/http"
 	"os"
 	"path/filepath"
 	"runtime/debug"
@@ -215,7 +216,7 @@ const (
 )
 
 // newServer wires the API of a process.
-func newServer(n network, counting countingFlags, api apiFlags, token string, e *env, registry prometheus.Registerer) (*queryapi.Server, func() error, error) {
+func newServer(n network, counting countingFlags, api apiFlags, who believed, e *env, registry prometheus.Registerer) (*queryapi.Server, func() error, error) {
 	conn, err := clickhouse.Open(n.options())
 	if err != nil {
 		return nil, nil, fmt.Errorf("cannot configure the connection to ClickHouse: %w", err)
@@ -228,9 +229,14 @@ func newServer(n network, counting countingFlags, api apiFlags, token string, e 
 		p := newAPIProducer(n, e.Log)
 		producer, closeProducer = p, p.Close
 	}
+	var devIssuer http.Handler
+	if who.devIssuer != nil {
+		devIssuer = who.devIssuer.Handler()
+	}
 	server, err := queryapi.New(queryapi.Config{
+		Issuer: who.issuer, SignIn: who.signIn, DevIssuer: devIssuer,
 		Producer: producer, Limits: counting.limits(),
-		ClickHouse: conn, StoreHTTP: n.storeHTTP(), Token: token, Partitions: n.partitions, Epoch: counting.Epoch, Topics: n.topics,
+		ClickHouse: conn, StoreHTTP: n.storeHTTP(), Token: who.token, Partitions: n.partitions, Epoch: counting.Epoch, Topics: n.topics,
 		EventsTTL: counting.EventsTTL, Now: e.Now, Log: e.Log, Registerer: registry,
 		RateLimit: api.RateLimit, CacheBytes: answerCacheBytes, ProgressAge: progressAge,
 	})

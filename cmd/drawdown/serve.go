@@ -23,6 +23,7 @@ type serveCmd struct {
 	clickhouseHTTPFlags
 	countingFlags
 	apiFlags
+	accessFlags
 	TokenFile string `name:"token-file" env:"DRAWDOWN_TOKEN_FILE" type:"path" placeholder:"FILE" help:"File with the bearer token; by default the token in <data>/dev.json."`
 	APIListen string `name:"api-listen" env:"DRAWDOWN_API_LISTEN" default:"127.0.0.1:8080" help:"Address of the API."`
 	OpsListen string `name:"ops-listen" env:"DRAWDOWN_OPS_LISTEN" default:"127.0.0.1:8081" help:"Address of health and metrics."`
@@ -47,6 +48,11 @@ func (c *serveCmd) Run(ctx context.Context, e *env) error {
 	if err != nil {
 		return err
 	}
+	who, err := c.resolve(token, c.Data, api.Addr(), false)
+	if err != nil {
+		_ = api.Close()
+		return err
+	}
 	opsListener, err := listen(ctx, c.OpsListen, "--ops-listen")
 	if err != nil {
 		_ = api.Close()
@@ -62,7 +68,7 @@ func (c *serveCmd) Run(ctx context.Context, e *env) error {
 		if n.partitions, err = recordedPartitions(ctx, e, n, c.Epoch); err != nil {
 			return ignoreCanceled(err)
 		}
-		server, closeConn, err := newServer(n, c.countingFlags, c.apiFlags, token, e, registry)
+		server, closeConn, err := newServer(n, c.countingFlags, c.apiFlags, who, e, registry)
 		if err != nil {
 			return err
 		}

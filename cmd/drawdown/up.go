@@ -28,6 +28,7 @@ type upCmd struct {
 	countingFlags
 	apiFlags
 	consumerFlags
+	accessFlags
 
 	APIListen        string `name:"api-listen" env:"DRAWDOWN_API_LISTEN" default:"127.0.0.1:8080" help:"Address of the API."`
 	OpsListen        string `name:"ops-listen" env:"DRAWDOWN_OPS_LISTEN" default:"127.0.0.1:8081" help:"Address of health and metrics."`
@@ -138,11 +139,18 @@ func (c *upCmd) runPipeline(ctx context.Context, e *env, n network, started *pha
 	if err != nil {
 		return err
 	}
+	who, err := c.resolve(token, c.Data, api.Addr(), true)
+	if err != nil {
+		return err
+	}
+	if who, err = c.withDevIssuer(who, c.Data, api.Addr(), c.Demo, e.Now); err != nil {
+		return err
+	}
 	consumer, err := newConsumer(n, c.countingFlags, c.consumerFlags, e.Log, registry)
 	if err != nil {
 		return err
 	}
-	server, closeConn, err := newServer(n, c.countingFlags, c.apiFlags, token, e, registry)
+	server, closeConn, err := newServer(n, c.countingFlags, c.apiFlags, who, e, registry)
 	if err != nil {
 		return err
 	}
@@ -155,7 +163,7 @@ func (c *upCmd) runPipeline(ctx context.Context, e *env, n network, started *pha
 	if err := writeSecret(filepath.Join(c.Data, devFile), access); err != nil {
 		return err
 	}
-	c.welcome(e, access)
+	c.welcome(e, access, who)
 	if c.Demo {
 		group.Go(func() error { return c.runDemo(ctx, e, n) })
 	}
@@ -163,13 +171,18 @@ func (c *upCmd) runPipeline(ctx context.Context, e *env, n network, started *pha
 }
 
 // welcome says how to get in.
-func (c *upCmd) welcome(e *env, access devAccess) {
+func (c *upCmd) welcome(e *env, access devAccess, who believed) {
 	_, _ = fmt.Fprintf(e.Stdout, `
 Drawdown serves %s
   The token in %s opens every workspace. Try:
   curl -s -H "Authorization: Bearer %s" %s/v1/me
   Health and metrics: http://%s/readyz  http://%s/metrics
 `, access.URL, filepath.Join(c.Data, devFile), access.Token, access.URL, c.OpsListen, c.OpsListen)
+	if who.devIssuer != nil {
+		_, _ = fmt.Fprintf(e.Stdout, "  Sign in with a browser, once, within 15 minutes (another link: drawdown sign-in-link):\n  %s\n", who.devIssuer.Link())
+	} else if who.signIn.ClientID != "" {
+		_, _ = fmt.Fprintf(e.Stdout, "  Sign in with a browser: %s/auth/sign-in\n", who.signIn.PublicURL)
+	}
 }
 
 // runDemo seeds the demo workspaces, then keeps using their credits.

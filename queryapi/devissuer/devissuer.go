@@ -44,6 +44,7 @@ type Config struct {
 	Key         *ecdsa.PrivateKey // P-256, kept over restarts so that tokens are
 	ClientID    string
 	RedirectURL string
+	LinkToken   string // bearer token of who may have links made
 	Identities  []Identity
 	Now         func() time.Time
 }
@@ -117,6 +118,7 @@ func (i *Issuer) Handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET "+Path+"/.well-known/openid-configuration", i.discovery)
 	mux.HandleFunc("GET "+Path+"/keys", i.keys)
+	mux.HandleFunc("POST "+Path+"/links", i.newLink)
 	mux.HandleFunc("GET "+Path+"/enter", i.enter)
 	mux.HandleFunc("GET "+Path+"/authorize", i.choose)
 	mux.HandleFunc("POST "+Path+"/authorize", i.chosen)
@@ -167,6 +169,16 @@ func (i *Issuer) discovery(w http.ResponseWriter, _ *http.Request) {
 
 func (i *Issuer) keys(w http.ResponseWriter, _ *http.Request) {
 	writeJSON(w, http.StatusOK, jose.JSONWebKeySet{Keys: []jose.JSONWebKey{i.public}})
+}
+
+// newLink gives a link to who has the token.
+func (i *Issuer) newLink(w http.ResponseWriter, r *http.Request) {
+	got, want := sha256.Sum256([]byte(r.Header.Get("Authorization"))), sha256.Sum256([]byte("Bearer "+i.config.LinkToken))
+	if i.config.LinkToken == "" || subtle.ConstantTimeCompare(got[:], want[:]) != 1 {
+		http.Error(w, "a token is needed", http.StatusUnauthorized)
+		return
+	}
+	_, _ = fmt.Fprintln(w, i.Link())
 }
 
 // enter takes a one-time link and lets this browser choose from now on.
