@@ -173,7 +173,7 @@ func (w *writer) send(request hostileRequest) (response, bool) {
 	recorder := httptest.NewRecorder()
 	w.server.Handler().ServeHTTP(recorder, r)
 	answer := response{recorder.Code, recorder.Result().Header, recorder.Body.Bytes()}
-	if request.stream() && ctx.Err() != nil && answer.status != http.StatusOK {
+	if request.stream() && ctx.Err() != nil && (answer.status != http.StatusOK || answer.header.Get("Content-Type") == "") {
 		return answer, false // the caller went away before the stream began
 	}
 	w.hold(request.method, request.target, answer)

@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"sync"
 	"testing"
 	"time"
 
@@ -19,7 +20,9 @@ import (
 	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
 	"github.com/segmentio/kafka-go"
 
+	"github.com/drawdown/drawdown/internal/contracttest"
 	"github.com/drawdown/drawdown/internal/storetest"
+	"github.com/drawdown/drawdown/queryapi"
 	"github.com/drawdown/drawdown/schemas"
 )
 
@@ -202,6 +205,9 @@ func (a *api) get(path string, query url.Values, into any) error {
 	}
 	body, err := io.ReadAll(response.Body)
 	_ = response.Body.Close()
+	if err == nil {
+		err = asDocumented(request, response, body)
+	}
 	if err == nil && response.StatusCode != http.StatusOK {
 		err = &errStatus{status: response.StatusCode, body: string(body)}
 	}
@@ -212,6 +218,24 @@ func (a *api) get(path string, query url.Values, into any) error {
 		return fmt.Errorf("GET %s: %w", address, err)
 	}
 	return nil
+}
+
+// contract is the document that every answer is held to.
+var contract = sync.OnceValues(func() (*contracttest.Contract, error) {
+	document, err := queryapi.OpenAPI()
+	if err != nil {
+		return nil, err
+	}
+	return contracttest.New(document)
+})
+
+// asDocumented is an error if the document does not allow an answer.
+func asDocumented(request *http.Request, response *http.Response, body []byte) error {
+	c, err := contract()
+	if err != nil {
+		return err
+	}
+	return c.Check(request.Method, request.URL.RequestURI(), response.StatusCode, response.Header, body)
 }
 
 // must is get for what has to be answered.
