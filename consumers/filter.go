@@ -89,7 +89,9 @@ func (w *window) put(k key128, off int64, content uint32) {
 		w.base, w.current, w.previous = off, idTable{}, idTable{}
 	case past >= w.span:
 		w.base, w.current, w.previous = w.base+w.span, idTable{}, w.current
-		w.current.reserve(w.previous.n) // without the slack of growing
+		// Without growing again, and not as full as a table may be: every event
+		// is looked for here first, and most are not found.
+		w.current.reserve(w.previous.n * 5 / 4)
 	}
 	w.current.put(idEntry{key: k, content: content, delta: uint32(off - w.base)})
 }

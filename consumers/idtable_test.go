@@ -80,3 +80,25 @@ func TestWindowForgetsAtItsSpan(t *testing.T) {
 		}
 	})
 }
+
+// TestFilterHoldsAnIDIn32Bytes: a stream in order of time, with what is kept
+// beside it; ten million ids are 290 MiB.
+func TestFilterHoldsAnIDIn32Bytes(t *testing.T) {
+	const memory, events = 16 << 20, 3_000_000
+	f, s := memoryFilter(memory), newStream()
+	f.window.span = 1000
+	for off := range int64(events) {
+		if off%1000 == 0 {
+			f.acknowledge(off - 10_000)
+			f.settle()
+		}
+		f.judgeOne(s.next(), off)
+	}
+	held := 0
+	for _, x := range f.slices.list {
+		held += x.table.n
+	}
+	if each := float64(memory) / float64(held); each > 32 {
+		t.Errorf("%d ids are held in %d bytes, %.1f each", held, memory, each)
+	}
+}

@@ -159,7 +159,7 @@ func (s *sliceSet) shrink(x *slice) {
 		s.countRecent()
 		s.letGo([]*slice{x})
 	}
-	for s.bytes > s.room() && s.evict(x) {
+	for s.bytes > s.room() && (s.pack(x) || s.evict(x)) {
 	}
 	// It costs a look at every recent event, so that as many must have come.
 	if s.bytes > s.room() && s.came > s.recent.n {
@@ -255,6 +255,26 @@ func (s *sliceSet) split(x *slice) *slice {
 		return left
 	}
 	return &right
+}
+
+// coldAfter is how many touches later a slice is taken to have stopped growing:
+// more than a batch has events, of which the late ones touch it still.
+const coldAfter = 200_000
+
+// pack takes the room to grow from a slice that does so no more, before another
+// is evicted for it: a fifth of all that is held. It reports whether there was
+// one.
+func (s *sliceSet) pack(keep *slice) bool {
+	for _, x := range s.list {
+		if x == keep || s.tick-x.used < coldAfter || x.table.bytes() <= tableBytes(x.table.n)*9/8 {
+			continue
+		}
+		s.bytes -= x.table.bytes()
+		x.table.resize(placesFor(x.table.n))
+		s.bytes += x.table.bytes()
+		return true
+	}
+	return false
 }
 
 // evict drops the slice touched longest ago that ClickHouse can answer for:
