@@ -81,6 +81,8 @@ bench: ## Run the Go benchmarks, then measure ingestion.
 fuzz: ## Fuzz each parser for a minute.
 	go test ./schemas -run '^$$' -fuzz '^FuzzDecode$$' -fuzztime 60s
 	go test ./schemas -run '^$$' -fuzz '^FuzzCredits$$' -fuzztime 60s
+	go test ./queryapi -run '^$$' -fuzz '^FuzzClaims$$' -fuzztime 60s
+	go test ./queryapi -run '^$$' -fuzz '^FuzzToken$$' -fuzztime 60s
 
 fmt: ## Format the Go files.
 	gofmt -w $$(git ls-files '*.go')
