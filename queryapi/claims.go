@@ -1,11 +1,13 @@
 package queryapi
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
 )
 
 // claims are what a token of the issuer says beyond who it is about.
@@ -21,12 +23,13 @@ const maxClaimedWorkspaces = 1_000
 // parseClaims reads the claims of a verified token. A claim of another shape
 // than documented is an error and never taken for a smaller permission that
 // happens to parse; ids that cannot be one and scopes that are none here are
-// left out. Names are those of package doc.
+// left out. Names are those of package doc, to the letter: "Workspaces" is
+// another claim, and one that is there twice makes the token none.
 func parseClaims(payload []byte) (claims, error) {
 	var raw struct {
-		Workspaces json.RawMessage `json:"workspaces"`
+		Workspaces jsontext.Value `json:"workspaces"`
 		Scope      *string         `json:"scope"`
-		SCP        json.RawMessage `json:"scp"`
+		SCP        jsontext.Value `json:"scp"`
 		NotBefore  float64         `json:"nbf"`
 	}
 	if err := json.Unmarshal(payload, &raw); err != nil {
@@ -69,7 +72,7 @@ func parseClaims(payload []byte) (claims, error) {
 
 // wordsClaim reads an array of strings, or one string; absent and null are
 // none.
-func wordsClaim(value json.RawMessage) (words []string, text string, err error) {
+func wordsClaim(value jsontext.Value) (words []string, text string, err error) {
 	if len(value) == 0 || string(value) == "null" {
 		return nil, "", nil
 	}

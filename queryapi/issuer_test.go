@@ -161,6 +161,7 @@ func TestTokenOfTheIssuerIsTakenForWhatItSaysAndNothingElse(t *testing.T) {
 		"scp as array":                    {with(map[string]any{"scope": nil, "scp": []string{"credits:read"}}), "ws_a/balance", 200},
 		"scp as text":                     {with(map[string]any{"scope": nil, "scp": "a credits:read"}), "ws_a/balance", 200},
 		"every workspace":                 {with(map[string]any{"workspaces": "*"}), "ws_b/balance", 200},
+		"claim of another case":           {with(map[string]any{"workspaces": nil, "Workspaces": "*"}), "ws_a/balance", 404},
 		"star in an array":                {with(map[string]any{"workspaces": []string{"*"}}), "ws_a/balance", 404},
 		"one id without an array":         {with(map[string]any{"workspaces": "ws_a"}), "ws_a/balance", 401},
 		"no workspaces":                   {with(map[string]any{"workspaces": nil}), "ws_a/balance", 404},
