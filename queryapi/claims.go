@@ -28,9 +28,9 @@ const maxClaimedWorkspaces = 1_000
 func parseClaims(payload []byte) (claims, error) {
 	var raw struct {
 		Workspaces jsontext.Value `json:"workspaces"`
-		Scope      *string         `json:"scope"`
+		Scope      *string        `json:"scope"`
 		SCP        jsontext.Value `json:"scp"`
-		NotBefore  float64         `json:"nbf"`
+		NotBefore  float64        `json:"nbf"`
 	}
 	if err := json.Unmarshal(payload, &raw); err != nil {
 		return claims{}, fmt.Errorf("cannot read the claims: %w", err)
