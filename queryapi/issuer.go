@@ -243,8 +243,11 @@ func (i *issuer) fetchKeys(ctx context.Context, url string) ([]jose.JSONWebKey, 
 	}
 	defer func() { _ = answer.Body.Close() }()
 	body, err := io.ReadAll(io.LimitReader(answer.Body, maxIssuerBody))
-	if err != nil || answer.StatusCode != http.StatusOK {
-		return nil, fmt.Errorf("cannot ask for keys: status %d, %w", answer.StatusCode, err)
+	if err != nil {
+		return nil, fmt.Errorf("cannot read the keys of the issuer: %w", err)
+	}
+	if answer.StatusCode != http.StatusOK {
+		return nil, fmt.Errorf("cannot ask for keys: %s answers %d", url, answer.StatusCode)
 	}
 	var set jose.JSONWebKeySet
 	if err := json.Unmarshal(body, &set); err != nil {
