@@ -9,7 +9,7 @@ ENGINE := deploy/embedded/node_modules/.package-lock.json
 LINTER := .cache/bin/golangci-lint
 UP_FLAGS ?= --demo
 TEST_FLAGS ?=
-GO_FILES := $(shell git ls-files -co --exclude-standard '*.go' '*.sql' 2>/dev/null)
+GO_FILES := $(shell git ls-files -co --exclude-standard '*.go' '*.sql' '*.html' '*.css' '*.json' 2>/dev/null)
 
 .PHONY: help run build engine broker system test race lint check generate bench fuzz fmt clean
 
