@@ -63,7 +63,7 @@ func TestRefusedCredentialsAreLimitedByAddressAndValidOnesAreNot(t *testing.T) {
 	h := newHarness(t, at(t, "2026-11-22T09:00:30Z"))
 	server := h.serverWith(func(c *queryapi.Config) { c.Registerer = prometheus.NewRegistry() })
 	var limited response
-	for range 301 {
+	for range 6001 {
 		limited = h.doOn(server, http.MethodGet, "/v1/me", "Authorization", "Bearer guess")
 		if limited.status != http.StatusUnauthorized {
 			break

@@ -111,16 +111,27 @@ func TestEveryErrorIsAProblem(t *testing.T) {
 }
 
 func TestRateLimitIsAProblemWithRetryAfter(t *testing.T) {
-	h := newHarness(t, at(t, "2026-11-22T09:00:30Z"))
+	now := at(t, "2026-11-22T09:00:30Z")
+	h := newHarness(t, now)
+	h.insert(event{"ws_a", "", "", now, 1})
+	key := h.key("ws_a", `"credits:read"`)
 	server := h.serverWith(func(c *queryapi.Config) { c.RateLimit, c.Registerer = 2, prometheus.NewRegistry() })
+	ask := func(token string) response {
+		return h.doOn(server, http.MethodGet, "/v1/me", "Authorization", "Bearer "+token)
+	}
 	for range 2 {
-		if r := h.doOn(server, http.MethodGet, "/v1/me"); r.status != http.StatusOK {
+		if r := ask(key.Secret); r.status != http.StatusOK {
 			t.Fatalf("%d %s", r.status, r.body)
 		}
 	}
-	r := h.doOn(server, http.MethodGet, "/v1/me")
+	r := ask(key.Secret)
 	if p := h.problemOf(r); p.Code != queryapi.CodeRateLimited || r.header.Get("Retry-After") == "" {
 		t.Errorf("%+v, Retry-After %q", p, r.header.Get("Retry-After"))
+	}
+	for range 5 {
+		if r := ask(testToken); r.status != http.StatusOK {
+			t.Errorf("the installation's own token: %d %s", r.status, r.body)
+		}
 	}
 }
 

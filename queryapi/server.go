@@ -39,7 +39,7 @@ type Config struct {
 	EventsTTL  schemas.EventsTTL // how far back raw events go
 	Producer   Producer          // nil: nothing can be written
 	Limits     schemas.Limits    // by which the consumers accept records
-	RateLimit  int               // requests per minute and principal; 0: unlimited
+	RateLimit  int               // requests per minute and principal, Token apart; 0: unlimited
 	CacheBytes int               // of answers that still hold; 0: none are kept
 	// ProgressAge is how old what is known of a partition's progress may be; a
 	// figure is late by as much. 0: every request asks.

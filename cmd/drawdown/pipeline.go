@@ -42,7 +42,7 @@ func (f countingFlags) limits() schemas.Limits {
 
 // apiFlags tune the API.
 type apiFlags struct {
-	RateLimit int `name:"rate-limit" env:"DRAWDOWN_RATE_LIMIT" default:"6000" help:"Requests a minute that one token or key may send; 0: any number."`
+	RateLimit int `name:"rate-limit" env:"DRAWDOWN_RATE_LIMIT" default:"6000" help:"Requests a minute that one person or key may send; 0: any number. The token of this installation is not limited."`
 }
 
 // consumerFlags tune a consumer.
