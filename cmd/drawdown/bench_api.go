@@ -13,7 +13,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"text/tabwriter"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -102,18 +101,14 @@ func (c *benchAPICmd) Run(ctx context.Context, e *env) error {
 		return errors.New("the API knows no workspace yet; import or simulate some events")
 	}
 	_, _ = fmt.Fprintf(e.Stdout, "machine: %s\n%d clients, %d workspaces, %s each; p50 and p99 in ms\n", describeMachine(), c.Clients, len(c.Workspaces), c.For)
-	table := tabwriter.NewWriter(e.Stdout, 0, 0, 2, ' ', 0)
-	_, _ = fmt.Fprintln(table, "endpoint\tquestion\tp50\tp99\tanswers/s\tbytes")
+	_, _ = fmt.Fprintf(e.Stdout, "%-38s %-8s %8s %8s %9s %8s\n", "endpoint", "question", "p50", "p99", "answers/s", "bytes")
 	for _, endpoint := range benchEndpoints {
 		for _, asked := range askedTwice {
 			m, err := bench.measure(ctx, endpoint, c.Workspaces, asked == "other", c.For, e.Now)
 			if err != nil {
 				return err
 			}
-			_, _ = fmt.Fprintf(table, "%s\t%s\t%.2f\t%.2f\t%.0f\t%d\n", endpoint.name, asked, m.at(50), m.at(99), float64(len(m.took))/c.For.Seconds(), m.bytes)
-			if err := table.Flush(); err != nil {
-				return fmt.Errorf("cannot print: %w", err)
-			}
+			_, _ = fmt.Fprintf(e.Stdout, "%-38s %-8s %8.2f %8.2f %9.0f %8d\n", endpoint.name, asked, m.at(50), m.at(99), float64(len(m.took))/c.For.Seconds(), m.bytes)
 		}
 	}
 	return nil
