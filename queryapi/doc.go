@@ -42,7 +42,8 @@
 //  4. Freshness is read before the figures it describes, so that a watermark
 //     never claims records that the figures do not have. An answer is kept
 //     (cache.go) under the revision, the minute and the watermark's minute it
-//     was made of, and given again only under the same: it is never stale, and
+//     was made of, and given again only under the same: it may be ahead of its
+//     revision by a batch that is half inserted, never behind it, and
 //     what a handler computes may depend on nothing else.
 //
 //  5. No user input is part of a statement's text: values travel as

@@ -39,8 +39,9 @@ func (s *Server) registerMe(api huma.API) {
 	}, s.me)
 }
 
-// workspacesQuery lists what counted records name, each workspace once.
-const workspacesQuery = `
+// namedWorkspaces are what counted records name, each with a name where
+// somebody has given one; the latest holds.
+const namedWorkspaces = `
 SELECT workspace_id, argMax(name, (time, epoch, koff)) AS name FROM (
     SELECT workspace_id, name, time, epoch, koff FROM workspaces
     UNION ALL
@@ -48,8 +49,11 @@ SELECT workspace_id, argMax(name, (time, epoch, koff)) AS name FROM (
     UNION ALL
     SELECT DISTINCT workspace_id, '', toDateTime64(0, 3, 'UTC'), toUInt32(0), toUInt64(0) FROM campaigns
     UNION ALL
-    SELECT DISTINCT workspace_id, '', toDateTime64(0, 3, 'UTC'), toUInt32(0), toUInt64(0) FROM usage_1d
-)%s
+    SELECT DISTINCT workspace_id, '', toDateTime64(0, 3, 'UTC'), toUInt32(0), toUInt64(0) FROM usage_15m_total
+)`
+
+// workspacesQuery lists them, each workspace once.
+const workspacesQuery = namedWorkspaces + `%s
 GROUP BY workspace_id ORDER BY workspace_id LIMIT 1000`
 
 func (s *Server) me(ctx context.Context, _ *MeInput) (*MeOutput, error) {

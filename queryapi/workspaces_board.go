@@ -83,16 +83,8 @@ func (s *Server) allWorkspaces(ctx context.Context) (map[int]map[string]string, 
 	ids, count := make(map[int]map[string]string), 0
 	bound := parameters{}
 	bound.integer("limit", maxBoardWorkspaces+1)
-	err := s.query(ctx, "workspaces_all", `
-SELECT workspace_id, argMax(name, (time, epoch, koff)) AS name FROM (
-    SELECT workspace_id, name, time, epoch, koff FROM workspaces
-    UNION ALL
-    SELECT DISTINCT workspace_id, '', toDateTime64(0, 3, 'UTC'), toUInt32(0), toUInt64(0) FROM credit_entries
-    UNION ALL
-    SELECT DISTINCT workspace_id, '', toDateTime64(0, 3, 'UTC'), toUInt32(0), toUInt64(0) FROM campaigns
-    UNION ALL
-    SELECT DISTINCT workspace_id, '', toDateTime64(0, 3, 'UTC'), toUInt32(0), toUInt64(0) FROM usage_15m_total
-) GROUP BY workspace_id LIMIT {limit:UInt32}`, bound, func(scan func(...any) error) error {
+	err := s.query(ctx, "workspaces_all", namedWorkspaces+`
+GROUP BY workspace_id LIMIT {limit:UInt32}`, bound, func(scan func(...any) error) error {
 		var id, name string
 		if err := scan(&id, &name); err != nil {
 			return err
