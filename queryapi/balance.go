@@ -111,7 +111,7 @@ func (s *Server) balanceAnswer(ctx context.Context, in *BalanceInput) (*Answer[B
 
 // balanceAt makes the body.
 func (s *Server) balanceAt(ctx context.Context, in *BalanceInput, fresh freshness) (*Balance, error) {
-	entries, err := s.entries(ctx, in.WorkspaceID)
+	entries, err := s.entries(ctx, in.WorkspaceID, fresh)
 	if err != nil {
 		return nil, err
 	}

@@ -31,9 +31,10 @@ type answerCache struct {
 
 // cached is an answer without freshness and its ETag.
 type cached struct {
-	body  any // *B of some Answer[B]; never changed
-	tag   string
-	bytes int
+	body    any // *B of some Answer[B], or what held keeps; never changed
+	tag     string
+	encoded *encodedBody // the body but for its freshness
+	bytes   int
 }
 
 // get returns the answer of a question, made by compute if it is not at hand;
@@ -106,6 +107,27 @@ func (c *answerCache) keep(key string, made cached) {
 	c.bytes += made.bytes + len(key)
 }
 
+// held keeps what is read of a workspace's ledger or states for as long as end
+// stands, the next offset of the topic that it comes from; nobody may change
+// it. read says how many bytes it takes.
+func held[T any](ctx context.Context, s *Server, what, workspaceID string, end uint64, read func(context.Context) (T, int, error)) (T, error) {
+	// Answers have keys that begin with a slash.
+	key := fmt.Sprint(what, " ", workspaceID, " ", end)
+	kept, err := s.answers.get(ctx, key, func(ctx context.Context) (cached, error) {
+		made, size, err := read(ctx)
+		return cached{body: made, bytes: size}, err
+	})
+	if err != nil {
+		var none T
+		return none, err
+	}
+	found, ok := kept.body.(T)
+	if !ok {
+		return found, fmt.Errorf("what is kept of %s is a %T", what, kept.body)
+	}
+	return found, nil
+}
+
 // progressCache keeps what was read of each partition's progress for
 // Config.ProgressAge, so that many readers ask ClickHouse once.
 type progressCache struct {
@@ -120,6 +142,8 @@ type progress struct {
 	readAt    int64 // Unix nanoseconds of the clock
 	watermark schemas.Millis
 	revision  uint64
+	ledger    uint64 // next offset of the ledger's topic
+	states    uint64 // and of the campaigns' topic
 }
 
 func (c *progressCache) of(partition int) progress {

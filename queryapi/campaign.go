@@ -77,7 +77,7 @@ func (s *Server) campaign(ctx context.Context, in *CampaignInput) (*Answer[Campa
 
 // campaignIn makes the body.
 func (s *Server) campaignIn(ctx context.Context, in *CampaignInput, fresh freshness) (*CampaignDetail, error) {
-	about, err := s.workspace(ctx, in.WorkspaceID, fresh.at)
+	about, err := s.workspace(ctx, in.WorkspaceID, fresh)
 	if err != nil {
 		return nil, err
 	}
@@ -89,7 +89,7 @@ func (s *Server) campaignIn(ctx context.Context, in *CampaignInput, fresh freshn
 	if err != nil {
 		return nil, err
 	}
-	rows, err := s.campaignRows(ctx, in.WorkspaceID, asked, about.period.to, &in.CampaignID)
+	rows, err := s.campaignRows(ctx, in.WorkspaceID, fresh, asked, about.period.to, &in.CampaignID)
 	if err != nil {
 		return nil, err
 	}

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
-	"golang.org/x/sync/errgroup"
 
 	"github.com/drawdown/drawdown/schemas"
 )
@@ -112,7 +111,7 @@ func (s *Server) campaigns(ctx context.Context, in *CampaignsInput) (*Answer[Cam
 
 // campaignsIn makes the body.
 func (s *Server) campaignsIn(ctx context.Context, in *CampaignsInput, fresh freshness) (*Campaigns, error) {
-	about, err := s.workspace(ctx, in.WorkspaceID, fresh.at)
+	about, err := s.workspace(ctx, in.WorkspaceID, fresh)
 	if err != nil {
 		return nil, err
 	}
@@ -120,7 +119,7 @@ func (s *Server) campaignsIn(ctx context.Context, in *CampaignsInput, fresh fres
 	if err != nil {
 		return nil, err
 	}
-	all, err := s.campaignRows(ctx, in.WorkspaceID, asked, about.period.to, nil)
+	all, err := s.campaignRows(ctx, in.WorkspaceID, fresh, asked, about.period.to, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -169,24 +168,18 @@ type campaignRow struct {
 // campaignRows reads every campaign that has a state or was ever used, or only
 // one. Usage in the range and over the life come from one statement
 // (invariant 3).
-func (s *Server) campaignRows(ctx context.Context, workspaceID string, asked span, periodEnd schemas.Millis, only *string) ([]*campaignRow, error) {
+func (s *Server) campaignRows(ctx context.Context, workspaceID string, fresh freshness, asked span, periodEnd schemas.Millis, only *string) ([]*campaignRow, error) {
 	edges := []schemas.Millis{timeBegin, asked.from, asked.to, timeEnd}
 	slices.Sort(edges)
 	edges = slices.Compact(edges)
-	var states map[string]campaignState
-	var sums []sumRow
-	group, groupCtx := errgroup.WithContext(ctx)
-	group.Go(func() (err error) {
-		states, err = s.campaignStates(groupCtx, workspaceID, only)
-		return err
+	states, err := s.campaignStates(ctx, workspaceID, fresh)
+	if err != nil {
+		return nil, err
+	}
+	sums, err := s.sums(ctx, sumQuery{
+		name: "campaigns", workspace: workspaceID, edges: edges, group: byCampaign, campaign: only,
 	})
-	group.Go(func() (err error) {
-		sums, err = s.sums(groupCtx, sumQuery{
-			name: "campaigns", workspace: workspaceID, edges: edges, group: byCampaign, campaign: only,
-		})
-		return err
-	})
-	if err := group.Wait(); err != nil {
+	if err != nil {
 		return nil, err
 	}
 	rows := make(map[string]*campaignRow, len(states))
@@ -199,6 +192,9 @@ func (s *Server) campaignRows(ctx context.Context, workspaceID string, asked spa
 		return r
 	}
 	for id, state := range states {
+		if only != nil && id != *only {
+			continue
+		}
 		r := row(id)
 		r.state, r.hasState = state, true
 		if state.endsAt != schemas.NoInstant {

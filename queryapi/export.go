@@ -125,7 +125,7 @@ func (s *Server) prepareExport(ctx context.Context, in *ExportInput) (exported, 
 	if in.Dataset == "history" {
 		return s.prepareHistory(in, fresh), nil
 	}
-	about, err := s.workspace(ctx, in.WorkspaceID, fresh.at)
+	about, err := s.workspace(ctx, in.WorkspaceID, fresh)
 	if err != nil {
 		return exported{}, err
 	}

@@ -124,7 +124,7 @@ func (s *Server) history(ctx context.Context, in *HistoryInput) (*Answer[History
 
 // historyPage makes the body.
 func (s *Server) historyPage(ctx context.Context, in *HistoryInput, fresh freshness) (*History, error) {
-	about, err := s.workspace(ctx, in.WorkspaceID, fresh.at)
+	about, err := s.workspace(ctx, in.WorkspaceID, fresh)
 	if err != nil {
 		return nil, err
 	}

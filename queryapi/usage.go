@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
-	"golang.org/x/sync/errgroup"
 
 	"github.com/drawdown/drawdown/aggregator/balance"
 	"github.com/drawdown/drawdown/schemas"
@@ -117,7 +116,7 @@ func (s *Server) usageAnswer(ctx context.Context, in *UsageInput) (*Answer[Usage
 
 // usageIn makes the body.
 func (s *Server) usageIn(ctx context.Context, in *UsageInput, fresh freshness) (*Usage, error) {
-	about, err := s.workspace(ctx, in.WorkspaceID, fresh.at)
+	about, err := s.workspace(ctx, in.WorkspaceID, fresh)
 	if err != nil {
 		return nil, err
 	}
@@ -147,7 +146,7 @@ func (s *Server) usageIn(ctx context.Context, in *UsageInput, fresh freshness) (
 		}
 	}
 	if query.group == byCampaign {
-		if names, err = s.campaignStates(ctx, in.WorkspaceID, nil); err != nil {
+		if names, err = s.campaignStates(ctx, in.WorkspaceID, fresh); err != nil {
 			return nil, err
 		}
 	}
@@ -293,21 +292,15 @@ type aboutWorkspace struct {
 	period  span
 }
 
-func (s *Server) workspace(ctx context.Context, workspaceID string, now schemas.Millis) (aboutWorkspace, error) {
+func (s *Server) workspace(ctx context.Context, workspaceID string, fresh freshness) (aboutWorkspace, error) {
 	var about aboutWorkspace
-	group, groupCtx := errgroup.WithContext(ctx)
-	group.Go(func() (err error) {
-		about.settings, err = s.settings(groupCtx, workspaceID)
-		return err
-	})
-	group.Go(func() (err error) {
-		about.entries, err = s.entries(groupCtx, workspaceID)
-		return err
-	})
-	if err := group.Wait(); err != nil {
+	var err error
+	if about.settings, err = s.settings(ctx, workspaceID, fresh); err != nil {
 		return about, err
 	}
-	var err error
-	about.period, err = currentPeriod(about.entries, ledgerNow(now))
+	if about.entries, err = s.entries(ctx, workspaceID, fresh); err != nil {
+		return about, err
+	}
+	about.period, err = currentPeriod(about.entries, ledgerNow(fresh.at))
 	return about, err
 }

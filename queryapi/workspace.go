@@ -88,8 +88,18 @@ const settingsQuery = `
 SELECT name, time_zone, week_start FROM workspaces
 WHERE workspace_id = {workspace:String} ORDER BY time DESC, epoch DESC, koff DESC LIMIT 1`
 
-// settings reads what holds now; UTC and Monday if nobody has set anything.
-func (s *Server) settings(ctx context.Context, workspaceID string) (settings, error) {
+// settings are what holds now; UTC and Monday if nobody has set anything.
+func (s *Server) settings(ctx context.Context, workspaceID string, fresh freshness) (settings, error) {
+	return held(ctx, s, "settings", workspaceID, fresh.states, func(ctx context.Context) (settings, int, error) {
+		found, err := s.readSettings(ctx, workspaceID)
+		return found, heldBytes, err
+	})
+}
+
+// heldBytes is about what an entry, a state or settings take.
+const heldBytes = 400
+
+func (s *Server) readSettings(ctx context.Context, workspaceID string) (settings, error) {
 	found := settings{zone: time.UTC, weekStart: time.Monday}
 	bound := parameters{}
 	bound.string("workspace", workspaceID)
@@ -119,8 +129,15 @@ const entriesQuery = `
 SELECT ` + entryColumns + `
 FROM credit_entries WHERE workspace_id = {workspace:String}`
 
-// entries reads a workspace's whole ledger.
-func (s *Server) entries(ctx context.Context, workspaceID string) ([]balance.Entry, error) {
+// entries are a workspace's whole ledger.
+func (s *Server) entries(ctx context.Context, workspaceID string, fresh freshness) ([]balance.Entry, error) {
+	return held(ctx, s, "entries", workspaceID, fresh.ledger, func(ctx context.Context) ([]balance.Entry, int, error) {
+		found, err := s.readEntries(ctx, workspaceID)
+		return found, heldBytes * (1 + len(found)), err
+	})
+}
+
+func (s *Server) readEntries(ctx context.Context, workspaceID string) ([]balance.Entry, error) {
 	var entries []balance.Entry
 	bound := parameters{}
 	bound.string("workspace", workspaceID)
@@ -210,19 +227,22 @@ SELECT campaign_id,
     argMax(tuple(quota_micro), (time, epoch, koff)).1 AS quota_micro,
     argMax(tuple(starts_at), (time, epoch, koff)).1 AS starts_at,
     argMax(tuple(ends_at), (time, epoch, koff)).1 AS ends_at
-FROM campaigns WHERE workspace_id = {workspace:String}%s
+FROM campaigns WHERE workspace_id = {workspace:String}
 GROUP BY campaign_id`
 
-// campaignStates reads the states of all campaigns that have one, or of one.
-func (s *Server) campaignStates(ctx context.Context, workspaceID string, campaignID *string) (map[string]campaignState, error) {
+// campaignStates are the states of all campaigns that have one.
+func (s *Server) campaignStates(ctx context.Context, workspaceID string, fresh freshness) (map[string]campaignState, error) {
+	return held(ctx, s, "states", workspaceID, fresh.states, func(ctx context.Context) (map[string]campaignState, int, error) {
+		found, err := s.readCampaignStates(ctx, workspaceID)
+		return found, heldBytes * (1 + len(found)), err
+	})
+}
+
+func (s *Server) readCampaignStates(ctx context.Context, workspaceID string) (map[string]campaignState, error) {
 	states := make(map[string]campaignState)
-	bound, filter := parameters{}, ""
+	bound := parameters{}
 	bound.string("workspace", workspaceID)
-	if campaignID != nil {
-		bound.string("campaign", *campaignID)
-		filter = " AND campaign_id = {campaign:String}"
-	}
-	err := s.query(ctx, "campaign_states", fmt.Sprintf(campaignStatesQuery, filter), bound, func(scan func(...any) error) error {
+	err := s.query(ctx, "campaign_states", campaignStatesQuery, bound, func(scan func(...any) error) error {
 		var (
 			id               string
 			state            campaignState
