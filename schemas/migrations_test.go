@@ -231,3 +231,36 @@ func TestRollupsCascade(t *testing.T) {
 		}
 	}
 }
+
+// TestOneOfTwoWritesOfARuleVersionStands: servers that write at once have the
+// same token, and each finds out whose rule it is by reading.
+func TestOneOfTwoWritesOfARuleVersionStands(t *testing.T) {
+	conn := storetest.ClickHouse(t).Conn(t)
+	for _, who := range []string{"alice", "bob"} {
+		ctx := clickhouse.Context(t.Context(), clickhouse.WithSettings(clickhouse.Settings{"insert_deduplication_token": "ws_acme/rule_1/2"}))
+		if err := conn.Exec(ctx, "INSERT INTO alert_rules (workspace_id, rule_id, version, updated_by) VALUES ('ws_acme', 'rule_1', 2, '"+who+"')"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var got string
+	if err := conn.QueryRow(t.Context(), "SELECT toString(groupArray(updated_by)) FROM alert_rules").Scan(&got); err != nil || got != "['alice']" {
+		t.Errorf("%s, %v", got, err)
+	}
+}
+
+func TestTablesOfAlertsTakeWhatIsWritten(t *testing.T) {
+	conn := storetest.ClickHouse(t).Conn(t)
+	for insert, read := range map[string]string{
+		"INSERT INTO alert_incidents (workspace_id, incident_id, state, subject, sequence) VALUES ('ws_acme', 'i', 'firing', 'cmp_7', 1)":               "SELECT toString((subject, sequence)) FROM alert_incidents",
+		"INSERT INTO alert_acknowledgements (workspace_id, incident_id, at, by, note) VALUES ('ws_acme', 'cmp_7', now64(), 'alice', '1')":               "SELECT toString((incident_id, toUInt32(note))) FROM alert_acknowledgements WHERE by = 'alice'",
+		"INSERT INTO alert_deliveries (workspace_id, webhook_id, destination, attempt, at) VALUES ('ws_acme', 'i/firing', 'cmp_7', 1, now64(3, 'UTC'))": "SELECT toString((destination, attempt)) FROM alert_deliveries WHERE next_attempt_at IS NULL",
+	} {
+		if err := conn.Exec(t.Context(), insert); err != nil {
+			t.Fatal(err)
+		}
+		var got string
+		if err := conn.QueryRow(t.Context(), read).Scan(&got); err != nil || got != "('cmp_7',1)" {
+			t.Errorf("%s: %s, %v", read, got, err)
+		}
+	}
+}
