@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"runtime/debug"
 	"sync"
+	"time"
 
 	"golang.org/x/sync/singleflight"
 
@@ -128,35 +129,52 @@ func held[T any](ctx context.Context, s *Server, what, workspaceID string, end u
 	return found, nil
 }
 
-// progressCache keeps what was read of each partition's progress for
+// progressCache keeps what was read of the partitions' progress for
 // Config.ProgressAge, so that many readers ask ClickHouse once.
 type progressCache struct {
 	once singleflight.Group
 
-	mu   sync.Mutex
-	last map[int]progress // by partition
+	mu     sync.Mutex
+	readAt time.Time
+	last   map[int]progress // by partition; never changed
 }
 
-// progress is what is known of a partition at an instant.
+// progress is what is known of a partition.
 type progress struct {
-	readAt    int64 // Unix nanoseconds of the clock
-	watermark schemas.Millis
+	watermark schemas.Millis // NoInstant: not known
 	revision  uint64
 	ledger    uint64 // next offset of the ledger's topic
 	states    uint64 // and of the campaigns' topic
 }
 
-func (c *progressCache) of(partition int) progress {
+// get returns what was read at most age ago, or reads.
+func (c *progressCache) get(ctx context.Context, now func() time.Time, age time.Duration, read func(context.Context) (map[int]progress, error)) (map[int]progress, error) {
+	begin := now()
 	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.last[partition]
-}
-
-func (c *progressCache) put(partition int, read progress) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.last == nil {
-		c.last = make(map[int]progress)
+	known, elapsed := c.last, begin.Sub(c.readAt)
+	c.mu.Unlock()
+	// A clock that was set back says nothing about an age.
+	if known != nil && elapsed >= 0 && elapsed < age {
+		return known, nil
 	}
-	c.last[partition] = read
+	done := c.once.DoChan("", func() (any, error) {
+		shared, cancel := context.WithTimeout(context.WithoutCancel(ctx), requestTimeout)
+		defer cancel()
+		made, err := unlessPanic(func() (map[int]progress, error) { return read(shared) })
+		if err == nil {
+			c.mu.Lock()
+			defer c.mu.Unlock()
+			// Taken before the question, so that the answer does not pass for
+			// newer than it is.
+			c.last, c.readAt = made, begin
+		}
+		return made, err
+	})
+	select {
+	case result := <-done:
+		made, _ := result.Val.(map[int]progress)
+		return made, result.Err
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
 }

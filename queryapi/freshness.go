@@ -6,7 +6,6 @@ import (
 	"encoding/base64"
 	"fmt"
 	"net/http"
-	"strconv"
 	"strings"
 	"time"
 
@@ -50,23 +49,14 @@ func (f freshness) figures() Figures {
 	return Figures{Freshness: &body, Revision: f.revision}
 }
 
-// progressQuery reads how far one topic's partition is: what the consumers
-// say, and where the ledger of batches ends, which is read backwards. Either
-// may be ahead of the other.
+// progressQuery reads how far every partition is: what the consumers say, and
+// where the ledger of batches ends, which a view puts beside it. Either may be
+// ahead of the other.
 const progressQuery = `
-SELECT topic, max(next_offset) AS next_offset, max(watermark) AS watermark, toUInt8(1) AS said
+SELECT topic, kpart, max(next_offset) AS next_offset, max(watermark) AS watermark
 FROM ingest_progress
-WHERE topic IN ({consumption:String}, {ledger:String}, {campaigns:String}) AND epoch = {epoch:UInt32} AND kpart = {partition:UInt16}
-GROUP BY topic
-UNION ALL
-SELECT topic, last + 1, toDateTime64(0, 3, 'UTC'), toUInt8(0) FROM ingest_batches
-WHERE topic = {consumption:String} AND epoch = {epoch:UInt32} AND kpart = {partition:UInt16} ORDER BY topic DESC, epoch DESC, kpart DESC, first DESC LIMIT 1
-UNION ALL
-SELECT topic, last + 1, toDateTime64(0, 3, 'UTC'), toUInt8(0) FROM ingest_batches
-WHERE topic = {ledger:String} AND epoch = {epoch:UInt32} AND kpart = {partition:UInt16} ORDER BY topic DESC, epoch DESC, kpart DESC, first DESC LIMIT 1
-UNION ALL
-SELECT topic, last + 1, toDateTime64(0, 3, 'UTC'), toUInt8(0) FROM ingest_batches
-WHERE topic = {campaigns:String} AND epoch = {epoch:UInt32} AND kpart = {partition:UInt16} ORDER BY topic DESC, epoch DESC, kpart DESC, first DESC LIMIT 1`
+WHERE topic IN ({consumption:String}, {ledger:String}, {campaigns:String}) AND epoch = {epoch:UInt32}
+GROUP BY topic, kpart`
 
 // freshness tells the watermark and revision of a workspace, read at most
 // ProgressAge ago. Call it before reading figures (invariant 4).
@@ -76,78 +66,64 @@ func (s *Server) freshness(ctx context.Context, workspaceID string) (freshness, 
 
 // freshnessOf is freshness of a partition's workspaces.
 func (s *Server) freshnessOf(ctx context.Context, partition int) (freshness, error) {
-	now := s.cfg.Now()
-	known := s.progress.of(partition)
-	// A clock that was set back says nothing about an age.
-	if age := now.UnixNano() - known.readAt; age < 0 || age >= s.cfg.ProgressAge.Nanoseconds() {
-		done := s.progress.once.DoChan(strconv.Itoa(partition), func() (any, error) {
-			shared, cancel := context.WithTimeout(context.WithoutCancel(ctx), requestTimeout)
-			defer cancel()
-			read, err := unlessPanic(func() (progress, error) { return s.readProgress(shared, partition) })
-			if err == nil {
-				s.progress.put(partition, read)
-			}
-			return read, err
-		})
-		select {
-		case result := <-done:
-			if result.Err != nil {
-				return freshness{}, result.Err
-			}
-			known, _ = result.Val.(progress)
-		case <-ctx.Done():
-			return freshness{}, ctx.Err()
-		}
+	known, err := s.progress.get(ctx, s.cfg.Now, s.cfg.ProgressAge, s.readProgress)
+	if err != nil {
+		return freshness{}, err
 	}
-	return freshness{
-		at: s.now(), watermark: known.watermark, revision: known.revision,
-		ledger: known.ledger, states: known.states,
-	}, nil
+	f := freshness{at: s.now(), watermark: schemas.NoInstant}
+	if p, ok := known[partition]; ok {
+		f.watermark, f.revision, f.ledger, f.states = p.watermark, p.revision, p.ledger, p.states
+	}
+	return f, nil
 }
 
-// readProgress asks ClickHouse how far a partition is.
-func (s *Server) readProgress(ctx context.Context, partition int) (progress, error) {
-	// Before the question, so that the answer is not taken for newer than it is.
-	known := progress{readAt: s.cfg.Now().UnixNano(), watermark: schemas.NoInstant}
+// readProgress asks ClickHouse how far each partition is.
+func (s *Server) readProgress(ctx context.Context) (map[int]progress, error) {
+	topics := s.cfg.Topics
 	bound := parameters{}
-	bound.string("consumption", s.cfg.Topics.Consumption)
-	bound.string("ledger", s.cfg.Topics.Ledger)
-	bound.string("campaigns", s.cfg.Topics.Campaigns)
+	bound.string("consumption", topics.Consumption)
+	bound.string("ledger", topics.Ledger)
+	bound.string("campaigns", topics.Campaigns)
 	bound.integer("epoch", int64(s.cfg.Epoch))
-	bound.integer("partition", int64(partition))
 
-	nextOffsets := map[string]uint64{}
-	watermarks := map[string]schemas.Millis{}
+	known, said := make(map[int]progress), make(map[int]int)
 	err := s.query(ctx, "freshness", progressQuery, bound, func(scan func(...any) error) error {
 		var (
 			topic      string
+			partition  uint16
 			nextOffset uint64
 			watermark  time.Time
-			said       uint8
 		)
-		if err := scan(&topic, &nextOffset, &watermark, &said); err != nil {
+		if err := scan(&topic, &partition, &nextOffset, &watermark); err != nil {
 			return err
 		}
-		nextOffsets[topic] = max(nextOffsets[topic], nextOffset)
-		if said == 1 {
-			watermarks[topic] = schemas.Millis(watermark.UnixMilli())
+		id := int(partition)
+		p, ok := known[id]
+		if !ok {
+			p.watermark = timeEnd
 		}
+		p.revision += nextOffset
+		switch topic {
+		case topics.Ledger:
+			p.ledger = nextOffset
+		case topics.Campaigns:
+			p.states = nextOffset
+		}
+		// The ledger alone says nothing of a watermark.
+		if at := millisOf(watermark); at > 0 {
+			p.watermark = min(p.watermark, at)
+			said[id]++
+		}
+		known[id] = p
 		return nil
 	})
-	if err != nil {
-		return progress{}, err
-	}
-	for _, nextOffset := range nextOffsets {
-		known.revision += nextOffset
-	}
-	known.ledger, known.states = nextOffsets[s.cfg.Topics.Ledger], nextOffsets[s.cfg.Topics.Campaigns]
-	if len(watermarks) == len(s.cfg.Topics.Inputs()) {
-		known.watermark = timeEnd
-		for _, watermark := range watermarks {
-			known.watermark = min(known.watermark, watermark)
+	for id, p := range known {
+		if said[id] < len(topics.Inputs()) {
+			p.watermark = schemas.NoInstant
+			known[id] = p
 		}
 	}
-	return known, nil
+	return known, err
 }
 
 func (s *Server) now() schemas.Millis { return schemas.Millis(s.cfg.Now().UnixMilli()) }

@@ -8,13 +8,8 @@ import (
 )
 
 const countedQuery = `
-SELECT max(next) FROM (
-    SELECT max(next_offset) AS next FROM ingest_progress
-    WHERE topic = {topic:String} AND epoch = {epoch:UInt32} AND kpart = {partition:UInt16}
-    UNION ALL
-    SELECT last + 1 FROM ingest_batches
-    WHERE topic = {topic:String} AND epoch = {epoch:UInt32} AND kpart = {partition:UInt16} ORDER BY topic DESC, epoch DESC, kpart DESC, first DESC LIMIT 1
-)`
+SELECT max(next_offset) FROM ingest_progress
+WHERE topic = {topic:String} AND epoch = {epoch:UInt32} AND kpart = {partition:UInt16}`
 
 const knownEntriesQuery = `
 SELECT type, event_id, grant_id, time, actor, content_hash, credits_micro, class, priority, effective_at, expires_at, kafka_time

@@ -93,7 +93,7 @@ func recordedPartitions(ctx context.Context, e *env, n network, epoch uint32) (i
 	partitions := n.partitions
 	err = retry(ctx, e.Log, "read from ClickHouse at "+n.clickhouse.Addr+" how many partitions there are", func(ctx context.Context) error {
 		var rows, last uint64
-		if err := conn.QueryRow(ctx, "SELECT count(), toUInt64(max(kpart)) FROM ingest_progress WHERE epoch = ?", epoch).Scan(&rows, &last); err != nil {
+		if err := conn.QueryRow(ctx, "SELECT count(), toUInt64(max(kpart)) FROM ingest_progress WHERE epoch = ? AND watermark > 0", epoch).Scan(&rows, &last); err != nil {
 			return fmt.Errorf("cannot read the progress of the consumers: %w", err)
 		}
 		switch found := int(last) + 1; {
