@@ -72,7 +72,8 @@
 //     wrong with the request. An operation that does not say what it needs
 //     cannot be registered.
 //
-//  8. A change of money or access that was asked for here stands in audit_log.
+//  8. A change of money or access that was asked for here stands in audit_log,
+//     and who may change money may read who did (auditlog_list.go).
 //
 // Who sends a request is told by Authorization: Bearer, which is the token of
 // Config.Token, an API key (keystore.go), or a JWT of Config.Issuer (issuer.go);

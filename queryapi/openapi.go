@@ -105,7 +105,7 @@ func tagOf(path string) string {
 		name = parts[2]
 	}
 	switch name {
-	case "me", "workspaces":
+	case "me", "workspaces", "audit-log":
 		return "Access"
 	case "grants", "adjustments":
 		return "Ledger"

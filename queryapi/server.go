@@ -191,6 +191,7 @@ func (s *Server) route() error {
 	s.registerCampaigns(api)
 	s.registerLive(api)
 	s.registerRejections(api)
+	s.registerAuditLog(api)
 	s.registerExport(api)
 	s.registerWorkspaces(api)
 	s.registerHistory(api)
