@@ -96,9 +96,6 @@ func (s *Server) campaignIn(ctx context.Context, in *CampaignInput, fresh freshn
 	if len(rows) == 0 {
 		return nil, campaignNotFound(in.CampaignID)
 	}
-	if err := s.setLastEvents(ctx, in.WorkspaceID, rows); err != nil {
-		return nil, err
-	}
 	query := sumQuery{name: "campaign_usage", workspace: in.WorkspaceID, edges: cut.edges, group: byNone, campaign: &in.CampaignID}
 	sums, err := s.sums(ctx, query)
 	if err != nil {

@@ -2,6 +2,7 @@ package queryapi
 
 import (
 	"context"
+	"fmt"
 	"net/http"
 	"slices"
 	"time"
@@ -142,9 +143,6 @@ func (s *Server) campaignsIn(ctx context.Context, in *CampaignsInput, fresh fres
 		next := cursorAfter(page[len(page)-1], in.Sort, in.listing())
 		body.NextCursor = &next
 	}
-	if err := s.setLastEvents(ctx, in.WorkspaceID, page); err != nil {
-		return nil, err
-	}
 	for _, row := range page {
 		body.Items = append(body.Items, row.body())
 	}
@@ -160,9 +158,7 @@ type campaignRow struct {
 	inRange     usage
 	life        usage
 	projectedAt schemas.Millis
-	// lastBucketAt is in the last day with events; 0: there are none.
-	lastBucketAt schemas.Millis
-	lastEventAt  schemas.Millis
+	lastEventAt schemas.Millis // NoInstant: never
 }
 
 // campaignRows reads every campaign that has a state or was ever used, or only
@@ -204,10 +200,12 @@ func (s *Server) campaignRows(ctx context.Context, workspaceID string, fresh fre
 	for _, sum := range sums {
 		r := row(sum.key)
 		r.life = r.life.add(sum.usage)
-		r.lastBucketAt = max(r.lastBucketAt, sum.last)
 		if edges[sum.interval] >= asked.from && edges[sum.interval] < asked.to {
 			r.inRange = r.inRange.add(sum.usage)
 		}
+	}
+	if err := s.setLastEvents(ctx, workspaceID, only, rows); err != nil {
+		return nil, err
 	}
 	list := make([]*campaignRow, 0, len(rows))
 	for _, r := range rows {
@@ -244,64 +242,29 @@ func (r *campaignRow) body() Campaign {
 	return item
 }
 
-// lastMinutesQuery finds the last minute with events of campaigns within some
-// days: the last quarter that has any, in it the last minute.
-const lastMinutesQuery = `
-SELECT campaign_id, max(bucket) AS last FROM usage_1m
-WHERE workspace_id = {workspace:String} AND events > 0 AND (campaign_id, toStartOfFifteenMinutes(bucket)) IN (
-    SELECT campaign_id, max(bucket) FROM usage_15m
-    WHERE workspace_id = {workspace:String} AND campaign_id IN {campaigns:Array(String)}
-        AND toUnixTimestamp(toStartOfDay(bucket)) IN {days:Array(UInt32)} AND events > 0
-    GROUP BY campaign_id)
-GROUP BY campaign_id`
-
-// lastEventsQuery finds the last event of campaigns in some minutes.
 const lastEventsQuery = `
-SELECT campaign_id, max(time) AS last FROM events
-WHERE workspace_id = {workspace:String} AND campaign_id IN {campaigns:Array(String)}
-    AND toUnixTimestamp(toStartOfMinute(time)) IN {minutes:Array(UInt32)}
+SELECT campaign_id, max(last_event_at) FROM campaign_activity
+WHERE workspace_id = {workspace:String}%s
 GROUP BY campaign_id`
 
-// setLastEvents fills lastEventAt of rows that were ever used. It narrows the
-// last day that the sums found to a quarter, a minute, an event, each a look
-// at few granules. All campaigns' last days, or minutes, are looked at for
-// each: others' can only hold earlier events of a campaign than its own. Where
-// raw events are gone the minute has to do.
-func (s *Server) setLastEvents(ctx context.Context, workspaceID string, rows []*campaignRow) error {
-	byID := make(map[string]*campaignRow, len(rows))
-	var ids []string
-	var days, minutes []schemas.Millis
-	for _, row := range rows {
-		if row.lastBucketAt > 0 {
-			byID[row.id] = row
-			ids = append(ids, row.id)
-			days = append(days, (row.lastBucketAt-row.lastBucketAt%dayMillis)/1000)
-		}
-	}
-	if len(ids) == 0 {
-		return nil
-	}
-	slices.Sort(days)
-	bound := parameters{}
+// setLastEvents fills lastEventAt of rows, of all campaigns or of only one.
+func (s *Server) setLastEvents(ctx context.Context, workspaceID string, only *string, rows map[string]*campaignRow) error {
+	bound, filter := parameters{}, ""
 	bound.string("workspace", workspaceID)
-	bound.strings("campaigns", ids)
-	bound.integers("days", slices.Compact(days))
-	take := func(scan func(...any) error) error {
+	if only != nil {
+		bound.string("campaign", *only)
+		filter = " AND campaign_id = {campaign:String}"
+	}
+	return s.query(ctx, "last_events", fmt.Sprintf(lastEventsQuery, filter), bound, func(scan func(...any) error) error {
 		var id string
 		var last time.Time
 		if err := scan(&id, &last); err != nil {
 			return err
 		}
-		if row, ok := byID[id]; ok {
-			row.lastEventAt = max(row.lastEventAt, millisOf(last))
-			minutes = append(minutes, schemas.Millis(last.Unix()))
+		// A campaign that is not among the sums yet is with the next answer.
+		if row, ok := rows[id]; ok {
+			row.lastEventAt = millisOf(last)
 		}
 		return nil
-	}
-	if err := s.query(ctx, "last_minutes", lastMinutesQuery, bound, take); err != nil {
-		return err
-	}
-	slices.Sort(minutes)
-	bound.integers("minutes", slices.Compact(minutes))
-	return s.query(ctx, "last_events", lastEventsQuery, bound, take)
+	})
 }

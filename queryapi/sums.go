@@ -60,7 +60,6 @@ type sumRow struct {
 	key      string
 	other    bool // all keys that are not told apart
 	usage
-	last schemas.Millis // start of the last bucket with events, of whichever table; 0: none
 }
 
 // usage is what a bucket holds.
@@ -89,12 +88,12 @@ func (s *Server) sums(ctx context.Context, q sumQuery) ([]sumRow, error) {
 	var rows []sumRow
 	err := s.query(ctx, q.name, statement, bound, func(scan func(...any) error) error {
 		var (
-			edge, last   int64
+			edge         int64
 			other        uint8
 			net, refunds big.Int
 			row          sumRow
 		)
-		if err := scan(&edge, &row.key, &other, &net, &refunds, &row.events, &last); err != nil {
+		if err := scan(&edge, &row.key, &other, &net, &refunds, &row.events); err != nil {
 			return err
 		}
 		var err error
@@ -105,7 +104,7 @@ func (s *Server) sums(ctx context.Context, q sumQuery) ([]sumRow, error) {
 			return err
 		}
 		row.interval = intervalAt(q.edges, schemas.Millis(edge))
-		row.other, row.last = other == 1, schemas.Millis(last)
+		row.other = other == 1
 		rows = append(rows, row)
 		return nil
 	})
@@ -175,7 +174,7 @@ func (q *sumQuery) statement() (string, parameters) {
 		return "", nil
 	}
 	return fmt.Sprintf(`SELECT roundDown(at, {edges:Array(Int64)}) AS edge, %s AS key, toUInt8(%s) AS other,
-    sum(net) AS net, sum(refunds) AS refunds, sum(count) AS events, maxIf(at, count > 0) AS last
+    sum(net) AS net, sum(refunds) AS refunds, sum(count) AS events
 FROM (
 %s
 )
