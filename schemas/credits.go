@@ -242,6 +242,40 @@ func (t Total) Max(u Total) Total {
 	return u
 }
 
+// MulDiv returns t * num / den rounded towards minus infinity, exactly, for
+// shares and rates; den is not 0. It panics when the result overflows 128 bits,
+// which no share of an accepted log can.
+func (t Total) MulDiv(num, den uint64) Total {
+	if t.Hi < 0 {
+		// -ceil(|t| * num / den)
+		quotient, rest := t.Neg().mulDiv(num, den)
+		if rest != 0 {
+			quotient = quotient.Add(TotalOf(1))
+		}
+		return quotient.Neg()
+	}
+	quotient, _ := t.mulDiv(num, den)
+	return quotient
+}
+
+// mulDiv is MulDiv of t >= 0 with the remainder: 192 bits divided in three
+// steps.
+func (t Total) mulDiv(num, den uint64) (quotient Total, rest uint64) {
+	carry, lo := bits.Mul64(t.Lo, num)
+	top, middle := bits.Mul64(uint64(t.Hi), num)
+	middle, over := bits.Add64(middle, carry, 0)
+	top += over
+	if top >= den {
+		panic(fmt.Sprintf("schemas: 128-bit overflow of %v times %d by %d", t, num, den))
+	}
+	q1, rest := bits.Div64(top, middle, den)
+	q0, rest := bits.Div64(rest, lo, den)
+	if q1 > math.MaxInt64 {
+		panic(fmt.Sprintf("schemas: 128-bit overflow of %v times %d by %d", t, num, den))
+	}
+	return Total{Hi: int64(q1), Lo: q0}, rest
+}
+
 // Micro returns the total as micro-credits if it fits int64.
 func (t Total) Micro() (int64, bool) {
 	if (t.Hi == 0 && t.Lo <= math.MaxInt64) || (t.Hi == -1 && t.Lo > math.MaxInt64) {
