@@ -152,30 +152,30 @@ func (s *Server) auditLog(ctx context.Context, in *AuditLogInput) (*AuditLogOutp
 // of the primary key.
 func auditLogStatement(in *AuditLogInput) (string, parameters) {
 	statement, bound := auditLogQuery, parameters{}
-	bound.string("workspace", in.WorkspaceID)
+	bound.String("workspace", in.WorkspaceID)
 	if in.times.from != schemas.NoInstant {
 		statement += " AND at >= fromUnixTimestamp64Milli({from:Int64}, 'UTC')"
-		bound.integer("from", int64(in.times.from))
+		bound.Integer("from", int64(in.times.from))
 	}
 	if in.times.to != schemas.NoInstant {
 		statement += " AND at < fromUnixTimestamp64Milli({to:Int64}, 'UTC')"
-		bound.integer("to", int64(in.times.to))
+		bound.Integer("to", int64(in.times.to))
 	}
 	if in.Action != "" {
 		statement += " AND action = {action:String}"
-		bound.string("action", string(in.Action))
+		bound.String("action", string(in.Action))
 	}
 	if in.Subject != "" {
 		statement += " AND subject = {subject:String}"
-		bound.string("subject", in.Subject)
+		bound.String("subject", in.Subject)
 	}
 	if c := in.cursor; c != nil {
 		statement += " AND at <= fromUnixTimestamp64Milli({at:Int64}, 'UTC')" +
 			" AND (toUnixTimestamp64Milli(at), request_id, hash) < ({at:Int64}, {request:String}, {hash:UInt64})"
-		bound.integer("at", c.At)
-		bound.string("request", c.RequestID)
-		bound.string("hash", fmt.Sprint(c.Hash))
+		bound.Integer("at", c.At)
+		bound.String("request", c.RequestID)
+		bound.String("hash", fmt.Sprint(c.Hash))
 	}
-	bound.integer("limit", int64(in.Limit)+1)
+	bound.Integer("limit", int64(in.Limit)+1)
 	return statement + "\nORDER BY at DESC, request_id DESC, hash DESC LIMIT {limit:UInt32}", bound
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/drawdown/drawdown/aggregator/balance"
 	"github.com/drawdown/drawdown/schemas"
+	"github.com/drawdown/drawdown/schemas/rollup"
 )
 
 // Balance is what a workspace has left.
@@ -124,7 +125,7 @@ func (s *Server) balanceAt(ctx context.Context, in *BalanceInput, fresh freshnes
 		return nil, err
 	}
 	// In one statement (invariant 3).
-	rows, err := s.sums(ctx, sumQuery{name: "balance", workspace: in.WorkspaceID, edges: b.edges, group: byNone})
+	rows, err := s.sums(ctx, "balance", rollup.Query{Workspace: in.WorkspaceID, Edges: b.edges, Group: rollup.ByNone})
 	if err != nil {
 		return nil, err
 	}

@@ -8,6 +8,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 
 	"github.com/drawdown/drawdown/schemas"
+	"github.com/drawdown/drawdown/schemas/rollup"
 )
 
 // CampaignDetail is one campaign over time.
@@ -96,8 +97,8 @@ func (s *Server) campaignIn(ctx context.Context, in *CampaignInput, fresh freshn
 	if len(rows) == 0 {
 		return nil, campaignNotFound(in.CampaignID)
 	}
-	query := sumQuery{name: "campaign_usage", workspace: in.WorkspaceID, edges: cut.edges, group: byNone, campaign: &in.CampaignID}
-	sums, err := s.sums(ctx, query)
+	query := rollup.Query{Workspace: in.WorkspaceID, Edges: cut.edges, Group: rollup.ByNone, Campaign: &in.CampaignID}
+	sums, err := s.sums(ctx, "campaign_usage", query)
 	if err != nil {
 		return nil, err
 	}
@@ -132,8 +133,8 @@ ORDER BY time, epoch, koff`
 func (s *Server) statusChanges(ctx context.Context, workspaceID, campaignID string) ([]StatusChange, error) {
 	changes := []StatusChange{}
 	bound := parameters{}
-	bound.string("workspace", workspaceID)
-	bound.string("campaign", campaignID)
+	bound.String("workspace", workspaceID)
+	bound.String("campaign", campaignID)
 	err := s.query(ctx, "status_changes", statusChangesQuery, bound, func(scan func(...any) error) error {
 		var at time.Time
 		var status string

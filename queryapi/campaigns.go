@@ -10,6 +10,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 
 	"github.com/drawdown/drawdown/schemas"
+	"github.com/drawdown/drawdown/schemas/rollup"
 )
 
 // Campaigns is a page of a workspace's campaigns.
@@ -172,8 +173,8 @@ func (s *Server) campaignRows(ctx context.Context, workspaceID string, fresh fre
 	if err != nil {
 		return nil, err
 	}
-	sums, err := s.sums(ctx, sumQuery{
-		name: "campaigns", workspace: workspaceID, edges: edges, group: byCampaign, campaign: only,
+	sums, err := s.sums(ctx, "campaigns", rollup.Query{
+		Workspace: workspaceID, Edges: edges, Group: rollup.ByCampaign, Campaign: only,
 	})
 	if err != nil {
 		return nil, err
@@ -250,9 +251,9 @@ GROUP BY campaign_id`
 // setLastEvents fills lastEventAt of rows, of all campaigns or of only one.
 func (s *Server) setLastEvents(ctx context.Context, workspaceID string, only *string, rows map[string]*campaignRow) error {
 	bound, filter := parameters{}, ""
-	bound.string("workspace", workspaceID)
+	bound.String("workspace", workspaceID)
 	if only != nil {
-		bound.string("campaign", *only)
+		bound.String("campaign", *only)
 		filter = " AND campaign_id = {campaign:String}"
 	}
 	return s.query(ctx, "last_events", fmt.Sprintf(lastEventsQuery, filter), bound, func(scan func(...any) error) error {

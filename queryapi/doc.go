@@ -27,7 +27,7 @@
 //
 // Invariants:
 //
-//  1. Every sum comes from one mechanism, [Server.sums] in sums.go: a sorted
+//  1. Every sum comes from one mechanism, schemas/rollup by way of [Server.sums]: a sorted
 //     list of edges goes in, net, refunds and events per interval and key come
 //     out of one SQL statement. SQL receives edges, never a zone.
 //

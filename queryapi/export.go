@@ -15,6 +15,7 @@ import (
 	"github.com/danielgtaylor/huma/v2/adapters/humachi"
 
 	"github.com/drawdown/drawdown/schemas"
+	"github.com/drawdown/drawdown/schemas/rollup"
 )
 
 // ExportInput are the parameters of an export.
@@ -157,7 +158,7 @@ func (s *Server) prepareExport(ctx context.Context, in *ExportInput) (exported, 
 // countExport returns how many rows there are, from the rollups.
 func (s *Server) countExport(ctx context.Context, in *ExportInput, asked span) (int64, error) {
 	if in.Dataset == "events" {
-		sums, err := s.sums(ctx, sumQuery{name: "export_count", workspace: in.WorkspaceID, edges: []schemas.Millis{asked.from, asked.to}, group: byNone})
+		sums, err := s.sums(ctx, "export_count", rollup.Query{Workspace: in.WorkspaceID, Edges: []schemas.Millis{asked.from, asked.to}, Group: rollup.ByNone})
 		if err != nil || len(sums) == 0 {
 			return 0, err
 		}
@@ -174,9 +175,9 @@ func (s *Server) countExport(ctx context.Context, in *ExportInput, asked span) (
 }
 
 func boundRange(bound parameters, workspaceID string, r span) {
-	bound.string("workspace", workspaceID)
-	bound.integer("from", int64(r.from))
-	bound.integer("to", int64(r.to))
+	bound.String("workspace", workspaceID)
+	bound.Integer("from", int64(r.from))
+	bound.Integer("to", int64(r.to))
 }
 
 const usageRange = `

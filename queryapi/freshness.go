@@ -81,10 +81,10 @@ func (s *Server) freshnessOf(ctx context.Context, partition int) (freshness, err
 func (s *Server) readProgress(ctx context.Context) (map[int]progress, error) {
 	topics := s.cfg.Topics
 	bound := parameters{}
-	bound.string("consumption", topics.Consumption)
-	bound.string("ledger", topics.Ledger)
-	bound.string("campaigns", topics.Campaigns)
-	bound.integer("epoch", int64(s.cfg.Epoch))
+	bound.String("consumption", topics.Consumption)
+	bound.String("ledger", topics.Ledger)
+	bound.String("campaigns", topics.Campaigns)
+	bound.Integer("epoch", int64(s.cfg.Epoch))
 
 	known, said := make(map[int]progress), make(map[int]int)
 	err := s.query(ctx, "freshness", progressQuery, bound, func(scan func(...any) error) error {

@@ -28,25 +28,25 @@ WHERE workspace_id = {workspace:String}
 // first; with quarters only those of the campaign, in these.
 func (s *Server) rawEvents(ctx context.Context, ask *historyAsk, r span, quarters []schemas.Millis, want int) ([]rawEvent, error) {
 	statement, bound := rawEventsQuery, parameters{}
-	bound.string("workspace", ask.workspace)
-	bound.integer("from", int64(r.from))
-	bound.integer("to", int64(r.to))
-	bound.integer("limit", int64(want))
+	bound.String("workspace", ask.workspace)
+	bound.Integer("from", int64(r.from))
+	bound.Integer("to", int64(r.to))
+	bound.Integer("limit", int64(want))
 	if b := ask.before; b != nil && b.isUsage() && b.At < r.to {
 		statement += `
     AND (time < fromUnixTimestamp64Milli({before:Int64}, 'UTC') OR event_id < {before_id:String})`
-		bound.integer("before", int64(b.At))
-		bound.string("before_id", b.ID)
+		bound.Integer("before", int64(b.At))
+		bound.String("before_id", b.ID)
 	}
 	if quarters != nil {
 		statement += `
     AND campaign_id = {campaign:String} AND toUnixTimestamp(toStartOfFifteenMinutes(time)) IN {quarters:Array(UInt32)}`
-		bound.string("campaign", *ask.campaign)
+		bound.String("campaign", *ask.campaign)
 		inSeconds := make([]schemas.Millis, len(quarters))
 		for i, quarter := range quarters {
 			inSeconds[i] = quarter / 1000
 		}
-		bound.integers("quarters", inSeconds)
+		bound.Integers("quarters", inSeconds)
 	}
 	statement += `
 ORDER BY time DESC, event_id DESC LIMIT {limit:UInt32}`
@@ -105,10 +105,10 @@ func (s *Server) usedUpTo(ctx context.Context, ask *historyAsk, events []rawEven
 		return upTo, nil
 	}
 	bound := parameters{}
-	bound.string("workspace", ask.workspace)
-	bound.integers("minutes", slices.Compact(minutes))
-	bound.integers("times", times)
-	bound.strings("ids", ids)
+	bound.String("workspace", ask.workspace)
+	bound.Integers("minutes", slices.Compact(minutes))
+	bound.Integers("times", times)
+	bound.Strings("ids", ids)
 	err := s.query(ctx, "history_ties", tiesQuery, bound, func(scan func(...any) error) error {
 		var at int64
 		var id string

@@ -132,11 +132,11 @@ func (s *Server) usageDays(ctx context.Context, ask *historyAsk, r span, want in
 	for step := schemas.Millis(7 * dayMillis); ; step *= 8 {
 		from = max(from-step, begin)
 		bound, filter := parameters{}, ""
-		bound.string("workspace", ask.workspace)
-		bound.integer("from", int64(from/1000))
-		bound.integer("to", int64(end/1000))
+		bound.String("workspace", ask.workspace)
+		bound.Integer("from", int64(from/1000))
+		bound.Integer("to", int64(end/1000))
 		if ask.campaign != nil {
-			bound.string("campaign", *ask.campaign)
+			bound.String("campaign", *ask.campaign)
 			filter = " AND campaign_id = {campaign:String}"
 		}
 		err := s.query(ctx, "history_days", fmt.Sprintf(usageDaysQuery, filter), bound, func(scan func(...any) error) error {
@@ -181,11 +181,11 @@ func (s *Server) usageQuarters(ctx context.Context, ask *historyAsk, r span, day
 		in[i] = day.at / 1000
 	}
 	bound := parameters{}
-	bound.string("workspace", ask.workspace)
-	bound.string("campaign", *ask.campaign)
-	bound.integer("from", int64((r.from-r.from%quarterMillis)/1000))
-	bound.integer("to", int64(ceil(r.to, quarterMillis)/1000))
-	bound.integers("days", in)
+	bound.String("workspace", ask.workspace)
+	bound.String("campaign", *ask.campaign)
+	bound.Integer("from", int64((r.from-r.from%quarterMillis)/1000))
+	bound.Integer("to", int64(ceil(r.to, quarterMillis)/1000))
+	bound.Integers("days", in)
 	quarters := []schemas.Millis{}
 	err := s.query(ctx, "history_quarters", usageQuartersQuery, bound, func(scan func(...any) error) error {
 		var quarter int64

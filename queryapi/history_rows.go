@@ -7,6 +7,7 @@ import (
 
 	"github.com/drawdown/drawdown/aggregator/balance"
 	"github.com/drawdown/drawdown/schemas"
+	"github.com/drawdown/drawdown/schemas/rollup"
 )
 
 // The types of rows.
@@ -96,29 +97,29 @@ func (s *Server) timeline(ctx context.Context, ask *historyAsk, plan *usagePlan,
 	if err != nil {
 		return nil, err
 	}
-	query := sumQuery{name: "history", workspace: ask.workspace, edges: []schemas.Millis{timeEnd}, group: byNone}
+	query := rollup.Query{Workspace: ask.workspace, Edges: []schemas.Millis{timeEnd}, Group: rollup.ByNone}
 	for _, segment := range segments {
-		query.edges = append(query.edges, segment.From)
+		query.Edges = append(query.Edges, segment.From)
 	}
 	for _, in := range plan.intervals {
-		query.group = byCampaign
-		query.apart = append(query.apart, in.from)
-		query.edges = append(query.edges, in.from, in.to)
+		query.Group = rollup.ByCampaign
+		query.Apart = append(query.Apart, in.from)
+		query.Edges = append(query.Edges, in.from, in.to)
 	}
 	for _, e := range plan.events {
-		query.edges = append(query.edges, e.at, e.at+1)
+		query.Edges = append(query.Edges, e.at, e.at+1)
 	}
-	slices.Sort(query.edges)
-	query.edges = slices.Compact(query.edges)
-	rows, err := s.sums(ctx, query)
+	slices.Sort(query.Edges)
+	query.Edges = slices.Compact(query.Edges)
+	rows, err := s.sums(ctx, "history", query)
 	if err != nil {
 		return nil, err
 	}
-	line := &timeline{edges: query.edges, intervals: make([]interval, len(query.edges)-1)}
+	line := &timeline{edges: query.Edges, intervals: make([]interval, len(query.Edges)-1)}
 	for _, row := range rows {
 		in := &line.intervals[row.interval]
 		in.usage = in.add(row.usage)
-		if query.apart != nil && !row.other {
+		if query.Apart != nil && !row.other {
 			in.apart = append(in.apart, row)
 		}
 	}

@@ -121,7 +121,7 @@ ORDER BY k.created_at DESC, k.id`
 func (s *Server) workspaceKeys(ctx context.Context, workspaceID string) ([]apiKey, error) {
 	var keys []apiKey
 	bound := parameters{}
-	bound.string("workspace", workspaceID)
+	bound.String("workspace", workspaceID)
 	err := s.query(ctx, "keys", keysQuery, bound, func(scan func(...any) error) error {
 		k := apiKey{workspaceID: workspaceID}
 		var hash string

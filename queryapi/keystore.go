@@ -169,13 +169,13 @@ func (s *Server) readKey(ctx context.Context, hash keyHash) (apiKey, error) {
 	// Before the question, so that the answer is not taken for newer than it is.
 	at := s.cfg.Now()
 	k, bound := apiKey{hash: hash}, parameters{}
-	bound.string("hash", hex.EncodeToString(hash[:]))
+	bound.String("hash", hex.EncodeToString(hash[:]))
 	err := s.query(ctx, "key", keyQuery, bound, func(scan func(...any) error) error {
 		return scan(&k.id, &k.workspaceID, &k.name, &k.scopes, &k.createdBy, &k.createdAt, &k.expiresAt, &k.revokedAt)
 	})
 	if err == nil && k.id != "" {
 		bound = parameters{}
-		bound.string("key", k.id)
+		bound.String("key", k.id)
 		err = s.query(ctx, "key_use", keyUseQuery, bound, func(scan func(...any) error) error { return scan(&k.usedAt) })
 	}
 	if err == nil {

@@ -124,9 +124,9 @@ func (s *Server) auditOnce(ctx context.Context, r *entryRequest, d *schemas.Deco
 		return
 	}
 	audited, bound := false, parameters{}
-	bound.string("workspace", r.workspaceID)
-	bound.string("action", ledgerActions[entry.kind])
-	bound.string("event", entry.eventID)
+	bound.String("workspace", r.workspaceID)
+	bound.String("action", ledgerActions[entry.kind])
+	bound.String("event", entry.eventID)
 	err := s.query(ctx, "audited", auditedQuery, bound, func(scan func(...any) error) error {
 		audited = true
 		var one uint8

@@ -66,9 +66,9 @@ func (s *Server) find(ctx context.Context, workspaceID string, asked *ledgerEntr
 // workspace's partition is in the table.
 func (s *Server) counted(ctx context.Context, workspaceID string) (int64, error) {
 	bound := parameters{}
-	bound.string("topic", s.cfg.Topics.Ledger)
-	bound.integer("epoch", int64(s.cfg.Epoch))
-	bound.integer("partition", int64(schemas.Partition([]byte(workspaceID), s.cfg.Partitions)))
+	bound.String("topic", s.cfg.Topics.Ledger)
+	bound.Integer("epoch", int64(s.cfg.Epoch))
+	bound.Integer("partition", int64(schemas.Partition([]byte(workspaceID), s.cfg.Partitions)))
 	next := uint64(0)
 	err := s.query(ctx, "counted", countedQuery, bound, func(scan func(...any) error) error { return scan(&next) })
 	return int64(next), err
@@ -76,9 +76,9 @@ func (s *Server) counted(ctx context.Context, workspaceID string) (int64, error)
 
 func (s *Server) knownEntries(ctx context.Context, workspaceID string, asked *ledgerEntry, note func(ledgerEntry)) error {
 	bound := parameters{}
-	bound.string("workspace", workspaceID)
-	bound.string("event", asked.eventID)
-	bound.string("grant", asked.grantID)
+	bound.String("workspace", workspaceID)
+	bound.String("event", asked.eventID)
+	bound.String("grant", asked.grantID)
 	return s.query(ctx, "known_entries", knownEntriesQuery, bound, func(scan func(...any) error) error {
 		var (
 			entry                  ledgerEntry
@@ -92,7 +92,7 @@ func (s *Server) knownEntries(ctx context.Context, workspaceID string, asked *le
 			&effectiveAt, &expiresAt, &kafkaTime); err != nil {
 			return err
 		}
-		entry.kind, entry.at = entryTypes[kind], millisOf(at)
+		entry.kind, entry.at = schemas.ParseEventType(kind), millisOf(at)
 		// It is visible, so that any instant would do.
 		entry.seenAt = millisOf(kafkaTime) + 1
 		if entry.kind == schemas.CreditsGranted {

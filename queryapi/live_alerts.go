@@ -263,8 +263,8 @@ func (s *Server) readAlerts(ctx context.Context, name, statement string, bound p
 // alertsSince reads a workspace's alerts from an instant on.
 func (s *Server) alertsSince(ctx context.Context, workspaceID string, from schemas.Millis) ([]alertRow, error) {
 	bound := parameters{}
-	bound.string("workspace", workspaceID)
-	bound.integer("from", int64(from))
+	bound.String("workspace", workspaceID)
+	bound.Integer("from", int64(from))
 	return s.readAlerts(ctx, "alerts_since", `
 SELECT `+alertColumns+` FROM alert_incidents
 WHERE workspace_id = {workspace:String} AND recorded_at >= fromUnixTimestamp64Milli({from:Int64}, 'UTC')`, bound)
@@ -336,8 +336,8 @@ func (h *liveHub) readTail(ctx context.Context, age time.Duration) error {
 	}
 	h.mu.Unlock()
 	bound := parameters{}
-	bound.strings("workspaces", workspaces)
-	bound.integer("age", age.Milliseconds())
+	bound.Strings("workspaces", workspaces)
+	bound.Integer("age", age.Milliseconds())
 	rows, err := h.s.readAlerts(ctx, "alerts_tail", `
 SELECT `+alertColumns+` FROM alert_incidents
 WHERE workspace_id IN {workspaces:Array(String)} AND recorded_at >= now64(3, 'UTC') - toIntervalMillisecond({age:Int64})`, bound)

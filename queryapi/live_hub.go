@@ -11,6 +11,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/drawdown/drawdown/schemas"
+	"github.com/drawdown/drawdown/schemas/rollup"
 )
 
 // liveHub holds the rooms that have viewers, one per workspace. A room begins
@@ -315,7 +316,7 @@ func (s *Server) defaultBalance(ctx context.Context, workspaceID string) (*Balan
 func (s *Server) defaultUsage(ctx context.Context, workspaceID string) (*Usage, error) {
 	in := &UsageInput{
 		WorkspaceID: workspaceID, Range: Range{from: schemas.NoInstant, to: schemas.NoInstant},
-		BucketParams: BucketParams{Bucket: "auto"}, GroupBy: string(byNone), Compare: "none",
+		BucketParams: BucketParams{Bucket: "auto"}, GroupBy: string(rollup.ByNone), Compare: "none",
 	}
 	in.asked = "/v1/workspaces/" + url.PathEscape(workspaceID) + "/usage?"
 	made, err := s.usageAnswer(ctx, in)

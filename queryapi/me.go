@@ -60,7 +60,7 @@ func (s *Server) me(ctx context.Context, _ *MeInput) (*MeOutput, error) {
 	principal := principalFrom(ctx)
 	bound, filter := parameters{}, ""
 	if !slices.Contains(principal.Workspaces, everyWorkspace) {
-		bound.strings("workspaces", principal.Workspaces)
+		bound.Strings("workspaces", principal.Workspaces)
 		filter = "\nWHERE workspace_id IN {workspaces:Array(String)}"
 	}
 	body := Me{Subject: principal.Subject, Workspaces: []MeWorkspace{}}

@@ -108,28 +108,28 @@ func (s *Server) rejections(ctx context.Context, in *RejectionsInput) (*Answer[R
 
 func (s *Server) rejectionsPage(ctx context.Context, in *RejectionsInput) (*Rejections, error) {
 	statement, bound := rejectionsQuery, parameters{}
-	bound.string("workspace", in.WorkspaceID)
+	bound.String("workspace", in.WorkspaceID)
 	if in.Code != "" {
 		statement += " AND code = {code:String}"
-		bound.string("code", in.Code)
+		bound.String("code", in.Code)
 	}
 	if in.times.from != schemas.NoInstant {
 		statement += " AND kafka_time >= fromUnixTimestamp64Milli({from:Int64}, 'UTC')"
-		bound.integer("from", int64(in.times.from))
+		bound.Integer("from", int64(in.times.from))
 	}
 	if in.times.to != schemas.NoInstant {
 		statement += " AND kafka_time < fromUnixTimestamp64Milli({to:Int64}, 'UTC')"
-		bound.integer("to", int64(in.times.to))
+		bound.Integer("to", int64(in.times.to))
 	}
 	if c := in.cursor; c != nil {
 		statement += " AND (toUnixTimestamp64Milli(kafka_time), topic, epoch, kpart, koff) < ({at:Int64}, {topic:String}, {epoch:UInt32}, {partition:UInt16}, {offset:UInt64})"
-		bound.integer("at", c.At)
-		bound.string("topic", c.Topic)
-		bound.integer("epoch", int64(c.Epoch))
-		bound.integer("partition", int64(c.Partition))
-		bound.integer("offset", int64(c.Offset))
+		bound.Integer("at", c.At)
+		bound.String("topic", c.Topic)
+		bound.Integer("epoch", int64(c.Epoch))
+		bound.Integer("partition", int64(c.Partition))
+		bound.Integer("offset", int64(c.Offset))
 	}
-	bound.integer("limit", int64(in.Limit)+1)
+	bound.Integer("limit", int64(in.Limit)+1)
 	statement += "\nORDER BY kafka_time DESC, topic DESC, epoch DESC, kpart DESC, koff DESC LIMIT {limit:UInt32}"
 
 	body := &Rejections{Items: []Rejection{}}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/drawdown/drawdown/aggregator/balance"
 	"github.com/drawdown/drawdown/schemas"
+	"github.com/drawdown/drawdown/schemas/rollup"
 )
 
 // Usage is where credits went over time.
@@ -135,23 +136,23 @@ func (s *Server) usageIn(ctx context.Context, in *UsageInput, fresh freshness) (
 		}
 	}
 
-	query := sumQuery{
-		name: "usage", workspace: in.WorkspaceID, edges: cut.edges,
-		group: grouping(in.GroupBy), campaign: in.campaign, action: in.action,
+	query := rollup.Query{
+		Workspace: in.WorkspaceID, Edges: cut.edges,
+		Group: rollup.Grouping(in.GroupBy), Campaign: in.campaign, Action: in.action,
 	}
 	names := map[string]campaignState{}
-	if query.group != byNone {
-		if query.keep, err = s.topKeys(ctx, query, in.Top); err != nil {
+	if query.Group != rollup.ByNone {
+		if query.Keep, err = s.topKeys(ctx, query, in.Top); err != nil {
 			return nil, err
 		}
 	}
-	if query.group == byCampaign {
+	if query.Group == rollup.ByCampaign {
 		if names, err = s.campaignStates(ctx, in.WorkspaceID, fresh); err != nil {
 			return nil, err
 		}
 	}
-	query.edges = joinEdges(before, cut.edges)
-	rows, err := s.sums(ctx, query)
+	query.Edges = joinEdges(before, cut.edges)
+	rows, err := s.sums(ctx, "usage", query)
 	if err != nil {
 		return nil, err
 	}
@@ -161,9 +162,9 @@ func (s *Server) usageIn(ctx context.Context, in *UsageInput, fresh freshness) (
 		Bucket: string(cut.bucket), TZ: cut.zone.String(), GroupBy: in.GroupBy,
 		Forecast: []UsagePoint{},
 	}
-	chart := chartOf(rows, query, len(query.edges)-len(cut.edges))
+	chart := chartOf(rows, query, len(query.Edges)-len(cut.edges))
 	body.fill(chart, fresh.watermark, func(key string) *string {
-		if query.group == byAction {
+		if query.Group == rollup.ByAction {
 			return stringOrNull(key)
 		}
 		return stringOrNull(names[key].name)
@@ -184,13 +185,12 @@ func (s *Server) usageIn(ctx context.Context, in *UsageInput, fresh freshness) (
 // topKeys ranks the keys over the whole range. It is a statement of its own:
 // it only decides which keys are told apart; their figures, and those of the
 // others, come from one.
-func (s *Server) topKeys(ctx context.Context, query sumQuery, top int) ([]string, error) {
-	if len(query.edges) < 2 {
+func (s *Server) topKeys(ctx context.Context, query rollup.Query, top int) ([]string, error) {
+	if len(query.Edges) < 2 {
 		return []string{}, nil
 	}
-	query.name = "usage_top"
-	query.edges = []schemas.Millis{query.edges[0], query.edges[len(query.edges)-1]}
-	rows, err := s.sums(ctx, query)
+	query.Edges = []schemas.Millis{query.Edges[0], query.Edges[len(query.Edges)-1]}
+	rows, err := s.sums(ctx, "usage_top", query)
 	if err != nil {
 		return nil, err
 	}
@@ -216,10 +216,10 @@ type chart struct {
 }
 
 // chartOf arranges rows, whose first skip intervals lie before the chart.
-func chartOf(rows []sumRow, query sumQuery, skip int) chart {
-	c := chart{edges: query.edges[skip:], keys: query.keep, lines: make(map[string][]usage)}
+func chartOf(rows []sumRow, query rollup.Query, skip int) chart {
+	c := chart{edges: query.Edges[skip:], keys: query.Keep, lines: make(map[string][]usage)}
 	buckets := max(len(c.edges)-1, 0)
-	if query.group == byNone {
+	if query.Group == rollup.ByNone {
 		c.keys = []string{""}
 	}
 	for _, key := range c.keys {

@@ -2,7 +2,6 @@ package queryapi
 
 import (
 	"context"
-	"fmt"
 	"math"
 	"regexp"
 	"sync"
@@ -61,7 +60,7 @@ func (s *Server) mustExist(ctx context.Context, workspaceID string) error {
 		return workspaceNotFound()
 	}
 	exists, bound := false, parameters{}
-	bound.string("workspace", workspaceID)
+	bound.String("workspace", workspaceID)
 	err := s.query(ctx, "exists", existsQuery, bound, func(scan func(...any) error) error {
 		exists = true
 		var one uint8
@@ -102,7 +101,7 @@ const heldBytes = 400
 func (s *Server) readSettings(ctx context.Context, workspaceID string) (settings, error) {
 	found := settings{zone: time.UTC, weekStart: time.Monday}
 	bound := parameters{}
-	bound.string("workspace", workspaceID)
+	bound.String("workspace", workspaceID)
 	err := s.query(ctx, "settings", settingsQuery, bound, func(scan func(...any) error) error {
 		var zone, weekStart string
 		if err := scan(&found.name, &zone, &weekStart); err != nil {
@@ -122,11 +121,8 @@ func (s *Server) readSettings(ctx context.Context, workspaceID string) (settings
 	return found, err
 }
 
-// entryColumns are what scanEntry reads.
-const entryColumns = `type, event_id, grant_id, time, epoch, koff, credits_micro, class, priority, effective_at, expires_at, note, actor, source, kafka_time`
-
 const entriesQuery = `
-SELECT ` + entryColumns + `
+SELECT ` + balance.EntryColumns + `
 FROM credit_entries WHERE workspace_id = {workspace:String}`
 
 // entries are a workspace's whole ledger.
@@ -140,49 +136,13 @@ func (s *Server) entries(ctx context.Context, workspaceID string, fresh freshnes
 func (s *Server) readEntries(ctx context.Context, workspaceID string) ([]balance.Entry, error) {
 	var entries []balance.Entry
 	bound := parameters{}
-	bound.string("workspace", workspaceID)
+	bound.String("workspace", workspaceID)
 	err := s.query(ctx, "entries", entriesQuery, bound, func(scan func(...any) error) error {
-		e, err := scanEntry(scan)
+		e, err := balance.ScanEntry(scan)
 		entries = append(entries, e)
 		return err
 	})
 	return entries, err
-}
-
-// scanEntry reads a row of entryColumns, and what comes after them into more.
-func scanEntry(scan func(...any) error, more ...any) (e balance.Entry, err error) {
-	var (
-		kind, class            string
-		at, arrivedAt          time.Time
-		epoch                  uint32
-		offset                 uint64
-		micro                  int64
-		effectiveAt, expiresAt *time.Time
-	)
-	if err := scan(append([]any{
-		&kind, &e.EventID, &e.GrantID, &at, &epoch, &offset, &micro, &class, &e.Priority,
-		&effectiveAt, &expiresAt, &e.Note, &e.Actor, &e.Source, &arrivedAt,
-	}, more...)...); err != nil {
-		return e, err
-	}
-	var known bool
-	if e.Type, known = entryTypes[kind]; !known {
-		return e, fmt.Errorf("ledger entry %q has type %q", e.EventID, kind)
-	}
-	if class == "paid" {
-		e.Class = schemas.Paid
-	}
-	e.At, e.ArrivedAt, e.Credits = millisOf(at), millisOf(arrivedAt), schemas.Credits(micro)
-	e.Offset = uint64(epoch)<<48 | offset&(1<<48-1)
-	e.EffectiveAt, e.ExpiresAt = millisOrNone(effectiveAt), millisOrNone(expiresAt)
-	return e, nil
-}
-
-// entryTypes are the values of credit_entries.type.
-var entryTypes = map[string]schemas.EventType{
-	"credits.granted":      schemas.CreditsGranted,
-	"credits.adjusted":     schemas.CreditsAdjusted,
-	"credits.grant_voided": schemas.GrantVoided,
 }
 
 func millisOrNone(t *time.Time) schemas.Millis {
@@ -241,7 +201,7 @@ func (s *Server) campaignStates(ctx context.Context, workspaceID string, fresh f
 func (s *Server) readCampaignStates(ctx context.Context, workspaceID string) (map[string]campaignState, error) {
 	states := make(map[string]campaignState)
 	bound := parameters{}
-	bound.string("workspace", workspaceID)
+	bound.String("workspace", workspaceID)
 	err := s.query(ctx, "campaign_states", campaignStatesQuery, bound, func(scan func(...any) error) error {
 		var (
 			id               string

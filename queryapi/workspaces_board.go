@@ -82,7 +82,7 @@ func (s *Server) headlines(ctx context.Context) ([]*headline, error) {
 func (s *Server) allWorkspaces(ctx context.Context) (map[int]map[string]string, error) {
 	ids, count := make(map[int]map[string]string), 0
 	bound := parameters{}
-	bound.integer("limit", maxBoardWorkspaces+1)
+	bound.Integer("limit", maxBoardWorkspaces+1)
 	err := s.query(ctx, "workspaces_all", namedWorkspaces+`
 GROUP BY workspace_id LIMIT {limit:UInt32}`, bound, func(scan func(...any) error) error {
 		var id, name string
@@ -211,12 +211,12 @@ func headlineOf(id, name string, left *Balance, burn *burning, active uint64, fr
 // ledgersOf reads the ledgers of some workspaces.
 func (s *Server) ledgersOf(ctx context.Context, ids []string) (map[string][]balance.Entry, error) {
 	bound := parameters{}
-	bound.strings("workspaces", ids)
+	bound.Strings("workspaces", ids)
 	ledgers := make(map[string][]balance.Entry, len(ids))
-	err := s.query(ctx, "board_entries", "SELECT "+entryColumns+`, workspace_id
+	err := s.query(ctx, "board_entries", "SELECT "+balance.EntryColumns+`, workspace_id
 FROM credit_entries WHERE workspace_id IN {workspaces:Array(String)}`, bound, func(scan func(...any) error) error {
 		var id string
-		e, err := scanEntry(scan, &id)
+		e, err := balance.ScanEntry(scan, &id)
 		ledgers[id] = append(ledgers[id], e)
 		return err
 	})
@@ -226,7 +226,7 @@ FROM credit_entries WHERE workspace_id IN {workspaces:Array(String)}`, bound, fu
 // activeCampaigns counts the active campaigns of some workspaces.
 func (s *Server) activeCampaigns(ctx context.Context, ids []string) (map[string]uint64, error) {
 	bound := parameters{}
-	bound.strings("workspaces", ids)
+	bound.Strings("workspaces", ids)
 	active := make(map[string]uint64)
 	err := s.query(ctx, "board_campaigns", `
 SELECT workspace_id, countIf(status = 'ACTIVE') FROM (
@@ -284,11 +284,11 @@ func (s *Server) sumBoard(ctx context.Context, ids []string, burns []*burning) e
 		*list = slices.Compact(*list)
 	}
 	bound := parameters{}
-	bound.strings("workspaces", ids)
-	bound.integers("numbers", numbers)
-	bound.integers("edges", edges)
-	bound.integers("partial", partial)
-	bound.integers("quarters", quarters)
+	bound.Strings("workspaces", ids)
+	bound.Integers("numbers", numbers)
+	bound.Integers("edges", edges)
+	bound.Integers("partial", partial)
+	bound.Integers("quarters", quarters)
 	return s.query(ctx, "board", boardQuery, bound, func(scan func(...any) error) error {
 		var (
 			edge         int64
