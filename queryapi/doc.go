@@ -25,6 +25,12 @@
 // result which fails breaks the connection off instead of looking whole. The
 // history's rows come page by page from its endpoint's code (export_history.go).
 //
+// A slow client is cut off by Config.Timeouts (serve.go): of headers, of a body,
+// of an answer that is not taken. What it may hold meanwhile is bounded: a
+// stream has no queue, an export 128 KiB and ClickHouse's own buffers, an answer
+// itself; and of the bytes of bodies and the number of exports one principal has
+// a share (shares.go), so that others are answered.
+//
 // Invariants:
 //
 //  1. Every sum comes from one mechanism, schemas/rollup by way of [Server.sums]: a sorted

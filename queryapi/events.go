@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/go-json-experiment/json/jsontext"
@@ -86,7 +87,7 @@ func (s *Server) registerEvents(api huma.API) {
 // events judges each event as the consumer will, produces the good ones as
 // they were sent, byte for byte, and says what became of each.
 func (s *Server) events(ctx context.Context, in *EventsInput) (*EventsOutput, error) {
-	records, err := in.records()
+	records, err := in.records(s.cfg.Timeouts.Body)
 	if err != nil {
 		return nil, err
 	}
@@ -144,12 +145,12 @@ func (s *Server) judge(d *schemas.Decoder, workspaceID string, rec *schemas.Reco
 }
 
 // records takes the body apart into events, without judging them.
-func (in *EventsInput) records() ([]schemas.Record, error) {
+func (in *EventsInput) records(within time.Duration) ([]schemas.Record, error) {
 	media := in.media()
 	if media != mediaEvent && media != mediaBatch && media != mediaJSON {
 		return nil, in.unsupported(mediaBatch, mediaJSON, mediaEvent)
 	}
-	body, err := in.read()
+	body, err := in.read(within)
 	if err != nil {
 		return nil, err
 	}

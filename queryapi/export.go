@@ -93,8 +93,8 @@ const (
 	exportTimeout = 30 * time.Minute
 	// exportsAtOnce leaves the store to the dashboards.
 	exportsAtOnce = 4
-	// exportWriteTimeout is how long a client may take nothing.
-	exportWriteTimeout = time.Minute
+	// ownExportsAtOnce leaves some to others than one slow reader.
+	ownExportsAtOnce = exportsAtOnce / 2
 )
 
 func (s *Server) export(ctx context.Context, in *ExportInput) (*huma.StreamResponse, error) {
@@ -230,12 +230,18 @@ ORDER BY workspace_id, events.time, event_id`
 // sendExport streams the file. What goes wrong before the first byte is a
 // problem; after it, the connection is broken off.
 func (s *Server) sendExport(bounded context.Context, r *http.Request, w http.ResponseWriter, in *ExportInput, made exported) {
+	full := func(format string, n int) { writeProblem(w, r, problem(CodeTooManyStreams, format, n)) }
+	release, ok := s.ownExports.take(bounded, 1, 0)
+	if !ok {
+		full("%d exports of yours are under way; try again when one has ended", ownExportsAtOnce)
+		return
+	}
+	defer release()
 	select {
 	case s.exports <- struct{}{}:
 		defer func() { <-s.exports }()
 	default:
-		w.Header().Set("Retry-After", "10")
-		writeProblem(w, r, problem(CodeTooManyStreams, "%d exports are under way; try again", exportsAtOnce))
+		full("%d exports are under way; try again", exportsAtOnce)
 		return
 	}
 	ctx, cancel := context.WithTimeout(withoutDeadline(bounded), exportTimeout)
@@ -263,7 +269,7 @@ func (s *Server) sendExport(bounded context.Context, r *http.Request, w http.Res
 	}
 	control := http.NewResponseController(w)
 	_ = control.SetReadDeadline(time.Time{}) // see eventWriter.begin
-	_ = control.SetWriteDeadline(time.Now().Add(exportWriteTimeout))
+	_ = control.SetWriteDeadline(time.Now().Add(s.cfg.Timeouts.File))
 	if r.Method == http.MethodHead {
 		exportHeaders(w.Header(), in, made.rows)
 		w.WriteHeader(http.StatusOK)
@@ -275,7 +281,7 @@ func (s *Server) sendExport(bounded context.Context, r *http.Request, w http.Res
 		return
 	}
 	defer func() { _ = file.Close() }()
-	out := &exportWriter{w: w, control: control, begin: func() { exportHeaders(w.Header(), in, made.rows) }}
+	out := &exportWriter{w: w, control: control, timeout: s.cfg.Timeouts.File, begin: func() { exportHeaders(w.Header(), in, made.rows) }}
 	err = copyHoldingBack(out, file)
 	switch {
 	case err == nil:
@@ -309,6 +315,7 @@ func exportHeaders(h http.Header, in *ExportInput, rows span) {
 type exportWriter struct {
 	w       http.ResponseWriter
 	control *http.ResponseController
+	timeout time.Duration
 	begin   func()
 	started bool
 }
@@ -324,7 +331,7 @@ func (o *exportWriter) start() {
 // Write sends a piece.
 func (o *exportWriter) Write(p []byte) (int, error) {
 	o.start()
-	_ = o.control.SetWriteDeadline(time.Now().Add(exportWriteTimeout))
+	_ = o.control.SetWriteDeadline(time.Now().Add(o.timeout))
 	return o.w.Write(p)
 }
 

@@ -28,7 +28,7 @@ import (
 
 // enter writes a ledger entry and answers once Kafka has it.
 func (s *Server) enter(ctx context.Context, r entryRequest, body *Upload) (*EntryOutput, error) {
-	text, err := body.read()
+	text, err := body.read(s.cfg.Timeouts.Body)
 	if err != nil {
 		return nil, err
 	}

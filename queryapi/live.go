@@ -115,7 +115,7 @@ func (s *Server) watch(bounded context.Context, r *http.Request, w http.Response
 	defer s.hub.leave(v)
 
 	ctx := withoutDeadline(bounded)
-	out := eventWriter{w: w, control: http.NewResponseController(w)}
+	out := eventWriter{w: w, control: http.NewResponseController(w), timeout: s.cfg.Timeouts.Event}
 	if err := s.awaitSnapshot(ctx, &out, v, in.cursor); err != nil {
 		if !out.begun && ctx.Err() == nil {
 			refuse(err)
@@ -197,9 +197,6 @@ const (
 	// liveHeartbeat is below the idle timeouts of usual proxies (60 s), and how
 	// long a token outlives its revocation here.
 	liveHeartbeat = 25 * time.Second
-	// eventTimeout is how long a reader may take nothing, in place of the
-	// server's WriteTimeout, which counts from the request.
-	eventTimeout = 30 * time.Second
 	// liveRetry is when a client comes back: soon enough not to be noticed, and
 	// browsers spread it no further.
 	liveRetry = "2000"
@@ -209,6 +206,7 @@ const (
 type eventWriter struct {
 	w       http.ResponseWriter
 	control *http.ResponseController
+	timeout time.Duration // in place of Timeouts.Write, which counts from the request
 	begun   bool
 }
 
@@ -234,7 +232,7 @@ func (o *eventWriter) write(frames ...[]byte) error {
 	if len(frames) == 0 {
 		return nil
 	}
-	_ = o.control.SetWriteDeadline(time.Now().Add(eventTimeout))
+	_ = o.control.SetWriteDeadline(time.Now().Add(o.timeout))
 	for _, frame := range frames {
 		if _, err := o.w.Write(frame); err != nil {
 			return err

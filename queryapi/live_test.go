@@ -24,14 +24,23 @@ import (
 
 // serving is a server of a test on a port of its own.
 type serving struct {
-	url  string
-	stop func()
+	url      string
+	registry *prometheus.Registry
+	stop     func()
 }
 
 // serve runs a server with the real clock over the harness's database.
 func (h *harness) serve(addr string) *serving {
+	return h.serveWith(addr, func(*queryapi.Config) {})
+}
+
+func (h *harness) serveWith(addr string, change func(*queryapi.Config)) *serving {
 	h.t.Helper()
-	server := h.serverWith(func(c *queryapi.Config) { c.Now, c.Registerer = time.Now, prometheus.NewRegistry() })
+	registry := prometheus.NewRegistry()
+	server := h.serverWith(func(c *queryapi.Config) {
+		c.Now, c.Registerer = time.Now, registry
+		change(c)
+	})
 	listener, err := net.Listen("tcp", addr)
 	if err != nil {
 		h.t.Fatal(err)
@@ -46,7 +55,7 @@ func (h *harness) serve(addr string) *serving {
 		}
 	})
 	h.t.Cleanup(stop)
-	return &serving{url: "http://" + listener.Addr().String(), stop: stop}
+	return &serving{url: "http://" + listener.Addr().String(), registry: registry, stop: stop}
 }
 
 // streamed is one server-sent event.

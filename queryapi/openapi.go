@@ -144,7 +144,7 @@ func finishResponses(path, method string, op *huma.Operation, schema *huma.Schem
 		statuses = append(statuses, http.StatusNotFound)
 	}
 	if method != http.MethodGet && op.RequestBody != nil {
-		statuses = append(statuses, http.StatusBadRequest, http.StatusRequestEntityTooLarge, http.StatusUnsupportedMediaType)
+		statuses = append(statuses, http.StatusBadRequest, http.StatusRequestTimeout, http.StatusRequestEntityTooLarge, http.StatusUnsupportedMediaType)
 	}
 	if has("header", "Idempotency-Key") {
 		statuses = append(statuses, http.StatusConflict)

@@ -45,7 +45,7 @@ func (o *Ops) Handler() http.Handler { return o.handler }
 
 // Run serves them on listener until ctx is done. It closes listener.
 func (o *Ops) Run(ctx context.Context, listener net.Listener) error {
-	return serve(ctx, listener, o.handler, o.log)
+	return serve(ctx, listener, o.handler, Timeouts{}, o.log)
 }
 
 // checkTimeout is below the usual probe timeouts, so that a probe gets to see

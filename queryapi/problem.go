@@ -30,6 +30,7 @@ const (
 	CodeMethodNotAllowed      Code = "method_not_allowed"
 	CodeNotAcceptable         Code = "not_acceptable"
 	CodeBodyTooLarge          Code = "body_too_large"
+	CodeRequestTimeout        Code = "request_timeout"
 	CodeUnsupportedMediaType  Code = "unsupported_media_type"
 	CodeInvalidParameter      Code = "invalid_parameter"
 	CodeTooManyPoints         Code = "too_many_points"
@@ -69,6 +70,7 @@ var problems = map[Code]struct {
 	CodeMethodNotAllowed:      {http.StatusMethodNotAllowed, "This path does not take that method"},
 	CodeNotAcceptable:         {http.StatusNotAcceptable, "None of the accepted formats is available"},
 	CodeBodyTooLarge:          {http.StatusRequestEntityTooLarge, "The request body is too large"},
+	CodeRequestTimeout:        {http.StatusRequestTimeout, "The request did not arrive in time"},
 	CodeUnsupportedMediaType:  {http.StatusUnsupportedMediaType, "The media type of the body is not supported"},
 	CodeInvalidParameter:      {http.StatusUnprocessableEntity, "Parameters are wrong"},
 	CodeTooManyPoints:         {http.StatusUnprocessableEntity, "The range has too many buckets"},
@@ -97,6 +99,7 @@ var statusCodes = map[int]Code{
 	http.StatusMethodNotAllowed:      CodeMethodNotAllowed,
 	http.StatusNotAcceptable:         CodeNotAcceptable,
 	http.StatusRequestEntityTooLarge: CodeBodyTooLarge,
+	http.StatusRequestTimeout:        CodeRequestTimeout,
 	http.StatusUnsupportedMediaType:  CodeUnsupportedMediaType,
 	http.StatusUnprocessableEntity:   CodeInvalidParameter,
 	http.StatusTooManyRequests:       CodeRateLimited,
@@ -238,11 +241,16 @@ func asProblem(err error) *Problem {
 	switch {
 	case errors.Is(err, context.Canceled):
 		return problem(CodeClientClosed, "the request was cancelled")
-	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &network) && network.Timeout():
+	case errors.Is(err, context.DeadlineExceeded), isTimeout(err):
 		return problem(CodeQueryTimeout, "try again, or ask for a shorter range")
 	case errors.As(err, &network), errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF),
 		errors.Is(err, clickhouse.ErrAcquireConnTimeout), errors.Is(err, clickhouse.ErrConnectionClosed):
 		return problem(CodeStoreUnavailable, "try again")
 	}
 	return problem(CodeInternal, "details are in the server's log")
+}
+
+func isTimeout(err error) bool {
+	var network net.Error
+	return errors.As(err, &network) && network.Timeout()
 }

@@ -38,6 +38,8 @@ const (
 	// maxBodies bounds the bodies of all requests that are being written,
 	// within what a process plans for the API (besidesAPI of cmd/drawdown).
 	maxBodies = 64 << 20
+	// maxOwnBodies bounds those of one principal, so that slow ones leave room.
+	maxOwnBodies = maxBodies / 2
 	// leastBody is what a request counts for at least.
 	leastBody = 64 << 10
 	// produceWithin bounds how long Kafka may take, with all attempts; half of
@@ -70,6 +72,12 @@ func (s *Server) admitWrite(ctx huma.Context, next func(huma.Context)) {
 		size = maxBodyBytes
 	}
 	size = max(size, leastBody)
+	release, ok := s.ownBodies.take(ctx.Context(), size, admitWithin)
+	if !ok {
+		refuse(w, r, problem(CodeWritesUnavailable, "too much of yours is being written; send less at a time"))
+		return
+	}
+	defer release()
 	waiting, cancel := context.WithTimeout(ctx.Context(), admitWithin)
 	defer cancel()
 	if err := s.bodies.Acquire(waiting, size); err != nil {
@@ -94,13 +102,14 @@ func refuse(w http.ResponseWriter, r *http.Request, p *Problem) {
 type Upload struct {
 	header http.Header
 	body   io.Reader
-	size   int64 // as announced; -1: not known
+	size   int64                 // as announced; -1: not known
+	until  func(time.Time) error // sets when the body has to be there
 }
 
 // resolve finds the body.
 func (u *Upload) resolve(ctx huma.Context) []error {
 	r, _ := humachi.Unwrap(ctx)
-	u.header, u.body, u.size = r.Header, r.Body, r.ContentLength
+	u.header, u.body, u.size, u.until = r.Header, r.Body, r.ContentLength, ctx.SetReadDeadline
 	return strict(ctx)
 }
 
@@ -118,18 +127,24 @@ func (u *Upload) unsupported(wanted ...string) error {
 	return problem(CodeUnsupportedMediaType, "content type %.100q; send %s", u.header.Get("Content-Type"), strings.Join(wanted, " or "))
 }
 
-// read returns the whole body.
-func (u *Upload) read() ([]byte, error) {
+// read returns the whole body, which has to be there within that time: until
+// then it takes from what all requests may (admitWrite).
+func (u *Upload) read(within time.Duration) ([]byte, error) {
 	var body bytes.Buffer
+	_ = u.until(time.Now().Add(within)) // a recorder in a test has no deadlines
 	// Room for all of it and the end, so that nothing is copied.
 	body.Grow(int(min(max(u.size, 0), maxBodyBytes)) + bytes.MinRead)
 	_, err := body.ReadFrom(io.LimitReader(u.body, maxBodyBytes+1))
 	switch {
 	case body.Len() > maxBodyBytes:
 		return nil, problem(CodeBodyTooLarge, "a body has at most %d bytes; send less at a time", maxBodyBytes)
+	case isTimeout(err):
+		return nil, problem(CodeRequestTimeout, "%d bytes of the body came within %v; send less at a time", body.Len(), within)
 	case err != nil:
 		return nil, problem(CodeBadRequest, "the body ended after %d bytes", body.Len())
 	}
+	// A deadline that passes while nothing is read would end the request.
+	_ = u.until(time.Time{})
 	return body.Bytes(), nil
 }
 

@@ -18,7 +18,6 @@ import (
 	"github.com/go-chi/chi/v5/middleware"
 	"github.com/go-chi/httprate"
 	"github.com/prometheus/client_golang/prometheus"
-	"golang.org/x/sync/errgroup"
 	"golang.org/x/sync/semaphore"
 
 	"github.com/drawdown/drawdown/schemas"
@@ -47,6 +46,7 @@ type Config struct {
 	// StreamCheck is how often an open stream shows that it lives and has its
 	// token looked at again; 0: every 25 seconds.
 	StreamCheck time.Duration
+	Timeouts    Timeouts              // of slow clients
 	Now         func() time.Time      // the clock
 	Log         *slog.Logger          // requests that failed here
 	Registerer  prometheus.Registerer // for the drawdown_queryapi_* metrics
@@ -64,21 +64,23 @@ type Server struct {
 	issuer   *issuer // nil: there is none
 	signIn   *signIn // nil: nobody can
 	// What was read and still holds.
-	answers  answerCache
-	progress progressCache
-	hub      *liveHub
-	exports  chan struct{} // one for each that is under way
-	boards   boards
+	answers    answerCache
+	progress   progressCache
+	hub        *liveHub
+	exports    chan struct{} // one for each that is under way
+	ownExports *shares
+	boards     boards
 	// What writing needs.
-	bodies   *semaphore.Weighted // bytes of request bodies
-	decoders sync.Pool           // *schemas.Decoder
-	ledger   *ledgerWrites
-	spec     []byte
-	handler  http.Handler
+	bodies    *semaphore.Weighted // bytes of request bodies
+	ownBodies *shares             // and of one principal's
+	decoders  sync.Pool           // *schemas.Decoder
+	ledger    *ledgerWrites
+	spec      []byte
+	handler   http.Handler
 }
 
 // requestTimeout bounds a request with all its queries; longer than any
-// single query may take (querySettings), shorter than writeTimeout.
+// single query may take (querySettings), shorter than Timeouts.Write.
 const requestTimeout = 20 * time.Second
 
 // New checks cfg and builds the routes. It does no I/O.
@@ -95,9 +97,10 @@ func New(cfg Config) (*Server, error) {
 	case cfg.Now == nil, cfg.Log == nil, cfg.Registerer == nil:
 		return nil, errors.New("cannot make a query API: Now, Log and Registerer are required")
 	}
+	cfg.Timeouts = cfg.Timeouts.orUsual()
 	s := &Server{
 		cfg: cfg, metrics: newMetrics(cfg.Registerer, cfg.Now), answers: answerCache{limit: cfg.CacheBytes},
-		bodies: semaphore.NewWeighted(maxBodies), ledger: newLedgerWrites(),
+		bodies: semaphore.NewWeighted(maxBodies), ownBodies: newShares(maxOwnBodies), ledger: newLedgerWrites(),
 	}
 	if cfg.Issuer.URL != "" {
 		if cfg.Issuer.Audience == "" {
@@ -112,7 +115,7 @@ func New(cfg Config) (*Server, error) {
 		}
 	}
 	s.hub = newLiveHub(s, cfg.Registerer)
-	s.exports = make(chan struct{}, exportsAtOnce)
+	s.exports, s.ownExports = make(chan struct{}, exportsAtOnce), newShares(ownExportsAtOnce)
 	s.failures = httprate.NewRateLimiter(failuresPerMinute, time.Minute)
 	if cfg.RateLimit > 0 {
 		s.limiter = httprate.NewRateLimiter(cfg.RateLimit, time.Minute)
@@ -139,7 +142,7 @@ func (s *Server) Handler() http.Handler { return s.handler }
 // flight finish for up to 10 seconds; streams and exports end at once. It closes listener.
 func (s *Server) Run(ctx context.Context, listener net.Listener) error {
 	defer context.AfterFunc(ctx, s.hub.close)()
-	return serve(ctx, listener, s.handler, s.cfg.Log)
+	return serve(ctx, listener, s.handler, s.cfg.Timeouts, s.cfg.Log)
 }
 
 // Check says how the API is, for the ops port: ready if ClickHouse answers,
@@ -246,6 +249,8 @@ func register[I, O any](s *Server, api huma.API, op huma.Operation, handler func
 	if _, err := accessOf(&op); err != nil {
 		panic(err) // as huma does for a wrong operation
 	}
+	// huma reads the bodies that it decodes itself, and those alone.
+	op.BodyReadTimeout = s.cfg.Timeouts.Body
 	huma.Register(api, op, func(ctx context.Context, in *I) (*O, error) {
 		out, err := handler(ctx, in)
 		if err == nil {
@@ -258,47 +263,4 @@ func register[I, O any](s *Server, api huma.API, op huma.Operation, handler func
 		}
 		return nil, p
 	})
-}
-
-// Timeouts of a connection. A client that sends its headers or body slower,
-// or reads slower, than this is cut off.
-const (
-	readHeaderTimeout = 5 * time.Second
-	readTimeout       = 30 * time.Second
-	writeTimeout      = 60 * time.Second
-	idleTimeout       = 120 * time.Second
-	shutdownTimeout   = 10 * time.Second
-	maxHeaderBytes    = 32 << 10
-)
-
-// serve runs an HTTP server until ctx is done and shuts it down gracefully.
-func serve(ctx context.Context, listener net.Listener, handler http.Handler, log *slog.Logger) error {
-	server := &http.Server{
-		Handler:           handler,
-		ReadHeaderTimeout: readHeaderTimeout,
-		ReadTimeout:       readTimeout,
-		WriteTimeout:      writeTimeout,
-		IdleTimeout:       idleTimeout,
-		MaxHeaderBytes:    maxHeaderBytes,
-		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelWarn),
-	}
-	group, groupCtx := errgroup.WithContext(ctx)
-	group.Go(func() error {
-		if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
-			return fmt.Errorf("cannot serve on %s: %w", listener.Addr(), err)
-		}
-		return nil
-	})
-	group.Go(func() error {
-		<-groupCtx.Done()
-		// ctx is done, and requests in flight have their own.
-		timeout, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownTimeout)
-		defer cancel()
-		if err := server.Shutdown(timeout); err != nil {
-			// Past the grace period connections are cut.
-			return errors.Join(fmt.Errorf("cannot finish requests in %v: %w", shutdownTimeout, err), server.Close())
-		}
-		return nil
-	})
-	return group.Wait()
 }
