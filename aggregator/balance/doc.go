@@ -7,7 +7,8 @@
 // [Cuts] and [Segments] say where the ledger cuts time, the caller sums usage
 // over each segment, [Burn] answers with a [State], [Explain] adds every
 // movement of credits in order, and [Steps] says which entry, expiry or segment
-// made them and what the balance did.
+// made them and what the balance did. [Foresee] continues a state as an [Outlook]
+// says.
 //
 // # Rules
 //
