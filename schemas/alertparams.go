@@ -148,7 +148,7 @@ func (p AlertParams) append(dst []byte) []byte {
 		member("windows")
 		for i, w := range p.Windows {
 			dst = append(dst, map[bool]byte{true: '[', false: ','}[i == 0])
-			dst = fmt.Appendf(dst, `{"long":%q,"short":%q,"factor":%s}`, windowText(w.Long), windowText(w.Short), w.Factor)
+			dst = fmt.Appendf(dst, `{"long":%q,"short":%q,"factor":%s}`, WindowText(w.Long), WindowText(w.Short), w.Factor)
 		}
 		dst = append(dst, ']')
 	}
@@ -159,7 +159,7 @@ func (p AlertParams) append(dst []byte) []byte {
 	number("factor", p.Factor, p.Factor != 0)
 	if p.Window != 0 {
 		member("window")
-		dst = strconv.AppendQuote(dst, windowText(p.Window))
+		dst = strconv.AppendQuote(dst, WindowText(p.Window))
 	}
 	number("for", Hundredths(p.For/time.Minute)*100, true)
 	number("hysteresis", p.Hysteresis, true)
@@ -415,8 +415,9 @@ func window(v value, into *time.Duration, low, high time.Duration) bool {
 	return known && err == nil && low <= *into && *into <= high
 }
 
-// windowText is the inverse of window, in the largest unit that is whole.
-func windowText(d time.Duration) string {
+// WindowText writes a window as parameters have it, such as "90m" or "3d": in
+// the largest unit that is whole.
+func WindowText(d time.Duration) string {
 	switch {
 	case d%(24*time.Hour) == 0:
 		return fmt.Sprintf("%dd", d/(24*time.Hour))
