@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -161,9 +162,19 @@ func TestWrongConfigurationEndsTheProgram(t *testing.T) {
 		"partitions": {append([]string{"consume", "--ops-listen", "127.0.0.1:0", "--partitions", "12", "--kafka-brokers", p.broker.Addr}, append(p.sender[4:], store...)...), "4 partitions, 12 are configured"},
 		"password of consume": {append(append([]string{"consume", "--ops-listen", "127.0.0.1:0"}, p.sender...),
 			"--data", p.dir, "--clickhouse-addr", p.access.Addr, "--clickhouse-user", p.access.User, "--clickhouse-password-file", wrong), "Authentication failed"},
-		"password": {[]string{"serve", "--api-listen", "127.0.0.1:0", "--ops-listen", "127.0.0.1:0", "--token-file", wrong, "--clickhouse-addr", p.access.Addr, "--clickhouse-user", p.access.User, "--clickhouse-password-file", wrong}, "Authentication failed"},
+		"password of migrate":    {[]string{"migrate", "--data", p.dir, "--clickhouse-addr", p.access.Addr, "--clickhouse-user", p.access.User, "--clickhouse-password-file", wrong}, "set the user and password"},
+		"password of rejections": {[]string{"rejections", "list", "--data", p.dir, "--clickhouse-addr", p.access.Addr, "--clickhouse-user", p.access.User, "--clickhouse-password-file", wrong}, "set the user and password"},
+		"password":               {[]string{"serve", "--api-listen", "127.0.0.1:0", "--ops-listen", "127.0.0.1:0", "--token-file", wrong, "--clickhouse-addr", p.access.Addr, "--clickhouse-user", p.access.User, "--clickhouse-password-file", wrong}, "Authentication failed"},
 	} {
-		code, _, stderr := run(t, c.args...)
+		var code int
+		var stderr string
+		// The embedded engine ends when somebody logs in wrongly, and is started
+		// again; what does not wait for it finds nobody there meanwhile.
+		storetest.Wait(t, readyWithin, name+" reaches the engine", func() (bool, error) {
+			code, _, stderr = run(t, c.args...)
+			away := slices.ContainsFunc([]string{"connection refused", "connection reset", "EOF", "broken pipe"}, func(sign string) bool { return strings.Contains(stderr, sign) })
+			return code == 2 || !away, nil
+		})
 		if code != 2 || !strings.Contains(stderr, c.says) {
 			t.Errorf("%s: exit code %d, want 2 and %q in:\n%s", name, code, c.says, stderr)
 		}

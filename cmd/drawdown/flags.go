@@ -130,7 +130,7 @@ func (f clickhouseFlags) open(ctx context.Context, dataDir string) (driver.Conn,
 	}
 	if err := conn.Ping(ctx); err != nil {
 		return nil, errors.Join(
-			fmt.Errorf("cannot reach database %s of ClickHouse at %s: %w; is 'drawdown up' running, or is --clickhouse-addr missing?", f.Database, access.Addr, err),
+			fmt.Errorf("cannot reach database %s of ClickHouse at %s: %w; is 'drawdown up' running, or is --clickhouse-addr missing?", f.Database, access.Addr, asWrongLogin(err)),
 			conn.Close())
 	}
 	return conn, nil

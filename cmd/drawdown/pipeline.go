@@ -86,6 +86,15 @@ func (n network) storeHTTP() queryapi.StoreHTTP {
 // src/Common/ErrorCodes.cpp of ClickHouse.
 const chAuthenticationFailed = 516
 
+// asWrongLogin marks an error that another user or password would cure.
+func asWrongLogin(err error) error {
+	var refused *clickhouse.Exception
+	if errors.As(err, &refused) && refused.Code == chAuthenticationFailed {
+		return usageError{fmt.Errorf("%w; set the user and password that ClickHouse knows", err)}
+	}
+	return err
+}
+
 // settleWithin is how long a topic may have another partition count than it is
 // going to have: one that somebody else is making, or has just altered, reaches
 // the brokers one after the other.
@@ -102,8 +111,8 @@ func retry(ctx context.Context, log *slog.Logger, what string, step func(context
 			return err
 		}
 		// Waiting cures neither this nor a partition count that stays.
-		if refused := new(clickhouse.Exception); errors.As(err, &refused) && refused.Code == chAuthenticationFailed {
-			return usageError{fmt.Errorf("cannot %s: %w; set the user and password that ClickHouse knows", what, err)}
+		if wrong := asWrongLogin(err); errors.As(wrong, &usage) {
+			return usageError{fmt.Errorf("cannot %s: %w", what, wrong)}
 		}
 		switch {
 		case !errors.Is(err, schemas.ErrPartitionCount):
@@ -174,7 +183,7 @@ func migrateOnce(ctx context.Context, log *slog.Logger, n network, cluster strin
 	options.Auth.Database = "default"
 	db := clickhouse.OpenDB(options)
 	defer func() { err = errors.Join(err, db.Close()) }()
-	return schemas.Migrate(ctx, db, schemas.MigrateOptions{Database: n.database, Cluster: cluster, EventsTTL: ttl, Log: log})
+	return asWrongLogin(schemas.Migrate(ctx, db, schemas.MigrateOptions{Database: n.database, Cluster: cluster, EventsTTL: ttl, Log: log}))
 }
 
 // besidesConsumer is what a consuming process takes beside filter and batches,
