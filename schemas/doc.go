@@ -41,6 +41,7 @@
 //     rules
 //   - buckets.go: buckets on the local clock, pieces of a range per rollup
 //   - migrations.go, migrations/, ttl.go: the tables
+//   - webhook.go: secrets and signatures of webhooks
 //   - events/: JSON Schemas of the event types, for producers
 //   - testdata/events: one file per rule, with the code it is rejected by
 //
