@@ -42,9 +42,10 @@
 //     firing is still sent. Silence is for people: webhooks are not told, the
 //     topic is. What was silenced when it fired is silent when it resolves.
 //   - The topic has CloudEvents in structured mode, with the key workspace_id:
-//     alert.firing and alert.resolved with the webhook-id for id, and before
-//     alert.firing, if the detail of the incident has "exhausted": true, a
-//     credits.exhausted with id incident_id/exhausted, in one request.
+//     alert.firing and alert.resolved with the webhook-id for id. Where nothing
+//     was left when an alert of kind balance_below fired, a credits.exhausted
+//     with id incident_id/exhausted goes before it in the same request.
+//   - Default rules without a row have no webhooks; the topic has them.
 //   - Proxies of the environment are not used: the address judged would be
 //     theirs.
 package notify

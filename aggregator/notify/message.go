@@ -6,6 +6,8 @@ import (
 	"net/url"
 	"strings"
 	"time"
+
+	"github.com/drawdown/drawdown/schemas"
 )
 
 // content is what a message says, as data of every format but slack.
@@ -78,7 +80,7 @@ func instant(at time.Time) string { return at.UTC().Format("2006-01-02T15:04:05.
 
 func (n *Notifier) webhookBody(m *message, format string) ([]byte, error) {
 	var body any = webhookEvent{Type: m.eventType(), Timestamp: instant(m.at), Data: n.content(m)}
-	if format == formatSlack {
+	if format == string(schemas.SlackFormat) {
 		body = slackMessage{n.slackText(m)}
 	}
 	text, err := json.Marshal(body)
@@ -108,7 +110,7 @@ func (n *Notifier) topicEvents(m *message) ([][]byte, error) {
 		Time: instant(m.at), DataContentType: "application/json", Data: n.content(m),
 	}
 	events := []cloudEvent{event}
-	if m.state == stateFiring && saysExhausted(event.Data.Detail) {
+	if m.state == stateFiring && saysExhausted(event.Data) {
 		exhausted := event
 		exhausted.ID, exhausted.Type = m.incidentID+"/exhausted", exhaustedType
 		// The first that whoever pauses campaigns reads.
@@ -124,10 +126,14 @@ func (n *Notifier) topicEvents(m *message) ([][]byte, error) {
 	return values, nil
 }
 
-// saysExhausted reads the detail of an incident.
-func saysExhausted(detail []byte) bool {
+// saysExhausted says whether nothing was left when an alert of the balance
+// fired.
+func saysExhausted(c content) bool {
 	var says struct {
-		Exhausted bool `json:"exhausted"`
+		Remaining string `json:"remaining"` // a decimal in its shortest form
 	}
-	return json.Unmarshal(detail, &says) == nil && says.Exhausted
+	if c.Kind != string(schemas.BalanceBelow) || json.Unmarshal(c.Detail, &says) != nil {
+		return false
+	}
+	return says.Remaining == "0" || strings.HasPrefix(says.Remaining, "-")
 }

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
 	"slices"
 	"strings"
@@ -134,7 +135,7 @@ func TestReceiverThatIsDownForAnHourGetsAllInOrder(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
 	begin := r.clock.now()
-	hook := newReceiver(t, func(g got, w http.ResponseWriter) { w.WriteHeader(http.StatusServiceUnavailable) })
+	hook := newReceiver(t, func(_ got, w http.ResponseWriter) { w.WriteHeader(http.StatusServiceUnavailable) })
 	r.rule(testRule{workspace: "ws_a", id: "rule_1", webhooks: []map[string]string{standard(hook.URL)}})
 	const incidents = 12
 	var want []string
@@ -485,9 +486,10 @@ func TestOwnersShareAndHandOver(t *testing.T) {
 }
 
 func TestNewRefusesWhatCannotWork(t *testing.T) {
+	t.Parallel()
 	good := Config{
-		ClickHouse: newRig(t).conn, Partitions: 1, Owned: func() []int { return nil }, Secret: testMaster,
-		Now: time.Now, Log: newRig(t).n.cfg.Log, Registerer: prometheus.NewRegistry(),
+		ClickHouse: &awayConn{}, Partitions: 1, Owned: func() []int { return nil }, Secret: testMaster,
+		Now: time.Now, Log: slog.New(slog.DiscardHandler), Registerer: prometheus.NewRegistry(),
 	}
 	for what, spoil := range map[string]func(*Config){
 		"clickhouse": func(c *Config) { c.ClickHouse = nil },

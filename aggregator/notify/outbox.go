@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/ClickHouse/clickhouse-go/v2"
+
+	"github.com/drawdown/drawdown/schemas"
 )
 
 const (
@@ -160,17 +162,13 @@ func (s *state) scanRule(scan func(...any) error) error {
 // parseWebhooks reads column webhooks. What it cannot read it leaves out: the
 // API has checked it.
 func parseWebhooks(text string) []destination {
-	var list []struct{ URL, Format string }
+	var list []schemas.AlertWebhook
 	if err := json.Unmarshal([]byte(text), &list); err != nil {
 		return nil
 	}
 	var found []destination
 	for _, w := range list {
-		d := destination{w.URL, formatStandard}
-		if w.Format == formatSlack {
-			d.format = formatSlack
-		}
-		found = append(found, d)
+		found = append(found, destination{w.URL, string(w.Format)})
 	}
 	return found
 }

@@ -5,12 +5,9 @@ import (
 	"time"
 )
 
-// The formats of a destination.
-const (
-	formatStandard = "standard" // Standard Webhooks
-	formatSlack    = "slack"    // {"text": ...}
-	formatTopic    = "topic"    // CloudEvents in Kafka
-)
+// formatTopic is the format of a destination that is the topic; the others are
+// those of schemas.AlertFormat.
+const formatTopic = "topic"
 
 // What became of an attempt. All but retrying settle a message.
 const (

@@ -1,0 +1,253 @@
+package notify
+
+import (
+	"context"
+	"encoding/json"
+	"log/slog"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/segmentio/kafka-go"
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/drawdown/drawdown/internal/storetest"
+	"github.com/drawdown/drawdown/schemas"
+)
+
+// TestSlowReceiversHoldUpOnlyThemselves: a workspace has slow receivers on more
+// hosts than it may use at a time; another one's alerts arrive meanwhile.
+func TestSlowReceiversHoldUpOnlyThemselves(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	release := make(chan struct{})
+	var open, most atomic.Int32
+	var hooks []map[string]string
+	var slow []*receiver
+	for range 4 {
+		var here atomic.Int32
+		s := newReceiver(t, func(_ got, w http.ResponseWriter) {
+			if n := here.Add(1); n > maxBusyPerHost {
+				t.Errorf("%d requests at a host", n)
+			}
+			defer here.Add(-1)
+			n := open.Add(1)
+			for old := most.Load(); n > old && !most.CompareAndSwap(old, n); old = most.Load() {
+			}
+			defer open.Add(-1)
+			<-release
+			w.WriteHeader(http.StatusOK)
+		})
+		slow = append(slow, s)
+		hooks = append(hooks, standard(s.URL))
+	}
+	fast := newReceiver(t, nil)
+	r.rule(testRule{workspace: "ws_slow", id: "rule_1", webhooks: hooks})
+	r.rule(testRule{workspace: "ws_fast", id: "rule_1", webhooks: []map[string]string{standard(fast.URL)}})
+	const incidents = 10
+	for i := range incidents {
+		r.incident("ws_slow", "rule_1", name("s", i), "firing")
+	}
+	look := func() {
+		if err := r.n.step(t.Context(), t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	look()
+	storetest.Wait(t, 10*time.Second, "the slow ones are asked", func() (bool, error) { return open.Load() == maxBusyPerWorkspace, nil })
+	for i := range incidents {
+		r.incident("ws_fast", "rule_1", name("f", i), "firing")
+	}
+	storetest.Wait(t, 10*time.Second, "the fast one has all", func() (bool, error) { look(); return len(fast.ids()) == incidents, nil })
+	if n := open.Load(); n != maxBusyPerWorkspace || most.Load() != maxBusyPerWorkspace {
+		t.Errorf("%d slow requests, %d at most; a workspace has %d", n, most.Load(), maxBusyPerWorkspace)
+	}
+	close(release)
+	storetest.Wait(t, 10*time.Second, "the slow ones have all", func() (bool, error) {
+		look()
+		n := 0
+		for _, s := range slow {
+			n += len(s.ids())
+		}
+		return n == incidents*len(slow), nil
+	})
+	r.n.workers.Wait()
+}
+
+// TestAnswerWithoutEndIsCutOff: a receiver that says yes and then goes on
+// talking has the message, and holds nothing up.
+func TestAnswerWithoutEndIsCutOff(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	hook := newReceiver(t, func(_ got, w http.ResponseWriter) {
+		for block := []byte(strings.Repeat("x", 64<<10)); ; {
+			if _, err := w.Write(block); err != nil {
+				return
+			}
+		}
+	})
+	r.rule(testRule{workspace: "ws_a", id: "rule_1", webhooks: []map[string]string{standard(hook.URL)}})
+	r.incident("ws_a", "rule_1", "i1", "firing")
+	r.settle()
+	r.want("i1/firing", "delivered")
+}
+
+func TestTopicHasEachMessageOnce(t *testing.T) {
+	t.Parallel()
+	broker := storetest.Kafka(t, storetest.KafkaOptions{Partitions: testPartitions})
+	withTopic := func(c *Config) { c.Kafka, c.Topic = broker.Client(t), broker.Topics.Alerts }
+	r := newRig(t, withTopic)
+	until := r.clock.now().Add(time.Hour)
+	hook := newReceiver(t, nil)
+	r.rule(testRule{workspace: "ws_a", id: "rule_1", silencedUntil: &until, webhooks: []map[string]string{standard(hook.URL)}})
+	var want []string
+	const incidents = 8
+	for i := range incidents {
+		detail := `{"remaining":"12.5"}`
+		if i%2 == 0 {
+			detail = []string{`{"remaining":"0"}`, `{"remaining":"-3.25"}`}[i/2%2]
+			want = append(want, "credits.exhausted "+name("i", i)+"/exhausted")
+		}
+		// Default rules have no row.
+		r.incidentAs(name("ws_", i%3), "default-exhausted", name("i", i), "firing", detail)
+		want = append(want, "alert.firing "+name("i", i)+"/firing")
+	}
+	r.incident("ws_a", "rule_1", "i9", "firing")
+	want = append(want, "alert.firing i9/firing")
+	// The broker refuses at first.
+	var refused atomic.Int32
+	broker.Cluster.ControlKey(int16(kmsg.Produce), func(request kmsg.Request) (kmsg.Response, error, bool) {
+		if refused.Add(1) > 3 {
+			return nil, nil, false
+		}
+		broker.Cluster.KeepControl()
+		return refuseProduce(request), nil, true
+	})
+	r.settle()
+	r.clock.advance(time.Minute)
+	r.n = r.notifier(withTopic)
+	r.settle()
+	for i := range incidents {
+		r.incidentAs(name("ws_", i%3), "default-exhausted", name("i", i), "resolved", `{"remaining":"0"}`)
+		want = append(want, "alert.resolved "+name("i", i)+"/resolved")
+	}
+	r.settle()
+	r.n = r.notifier(withTopic)
+	r.settle()
+	var got []string
+	for partition := range testPartitions {
+		reader := kafka.NewReader(kafka.ReaderConfig{Brokers: []string{broker.Addr}, Topic: broker.Topics.Alerts, Partition: partition, MaxWait: 10 * time.Millisecond})
+		lag, err := reader.ReadLag(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		for range lag {
+			m, err := reader.ReadMessage(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			var e cloudEvent
+			if err := json.Unmarshal(m.Value, &e); err != nil {
+				t.Fatal(err)
+			}
+			got = append(got, e.Type+" "+e.ID)
+			if string(m.Key) != e.Data.WorkspaceID || e.Subject != e.Data.WorkspaceID || e.SpecVersion != "1.0" || e.Source == "" || e.Time == "" ||
+				m.Partition != schemas.Partition(m.Key, testPartitions) || !strings.HasPrefix(string(m.Headers[0].Value), "application/cloudevents+json") {
+				t.Errorf("%+v in partition %d with key %s", e, m.Partition, m.Key)
+			}
+		}
+		if err := reader.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+	for i := range incidents {
+		if id := name("i", i); slices.Index(got, "alert.firing "+id+"/firing") > slices.Index(got, "alert.resolved "+id+"/resolved") {
+			t.Errorf("%s resolved before it fired", id)
+		}
+	}
+	slices.Sort(got)
+	slices.Sort(want)
+	if !slices.Equal(got, want) {
+		t.Errorf("got  %q\nwant %q", got, want)
+	}
+	if told := r.outcomes("i9/firing"); !slices.Contains(told, "silenced") || len(hook.ids()) != 0 {
+		t.Errorf("a silenced rule: %q, and its webhook got %q", told, hook.ids())
+	}
+	if refused.Load() < 3 {
+		t.Error("nothing was refused")
+	}
+}
+
+// refuseProduce answers that there are too few replicas.
+func refuseProduce(request kmsg.Request) kmsg.Response {
+	in := request.(*kmsg.ProduceRequest)
+	out := in.ResponseKind().(*kmsg.ProduceResponse)
+	for _, topic := range in.Topics {
+		t := kmsg.NewProduceResponseTopic()
+		t.Topic, t.TopicID = topic.Topic, topic.TopicID
+		for _, partition := range topic.Partitions {
+			p := kmsg.NewProduceResponseTopicPartition()
+			p.Partition, p.ErrorCode = partition.Partition, kerr.NotEnoughReplicas.Code
+			t.Partitions = append(t.Partitions, p)
+		}
+		out.Topics = append(out.Topics, t)
+	}
+	return out
+}
+
+// TestRunDeliversWhenWokenAndEndsCleanly: a request that is under way at the end
+// is let finish, and recorded.
+func TestRunDeliversWhenWokenAndEndsCleanly(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	arrived, release := make(chan struct{}), make(chan struct{})
+	var once sync.Once
+	slow := newReceiver(t, func(_ got, w http.ResponseWriter) {
+		once.Do(func() { close(arrived); <-release })
+		w.WriteHeader(http.StatusOK)
+	})
+	fast := newReceiver(t, nil)
+	r.rule(testRule{workspace: "ws_a", id: "fast", webhooks: []map[string]string{standard(fast.URL)}})
+	r.rule(testRule{workspace: "ws_a", id: "slow", webhooks: []map[string]string{standard(slow.URL)}})
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- r.n.Run(ctx) }()
+	r.incident("ws_a", "fast", "i1", "firing")
+	r.n.Wake()
+	storetest.Wait(t, 10*time.Second, "the alert arrives", func() (bool, error) { return len(fast.ids()) == 1, nil })
+	r.incident("ws_a", "slow", "i2", "firing")
+	r.n.Wake()
+	<-arrived
+	cancel()
+	close(release)
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+	r.want("i2/firing", "delivered")
+	if err := r.n.Health(); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestHealthSaysThatTablesCannotBeRead(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	if err := r.conn.Exec(t.Context(), "DROP TABLE alert_incidents"); err != nil {
+		t.Fatal(err)
+	}
+	r.n.cfg.Log = slog.New(slog.DiscardHandler)
+	r.n.healthyAt = r.clock.now()
+	r.n.noteHealth(t.Context(), r.n.step(t.Context(), t.Context()))
+	if err := r.n.Health(); err != nil {
+		t.Errorf("at once: %v", err)
+	}
+	r.clock.advance(2 * time.Minute)
+	if err := r.n.Health(); err == nil || !strings.Contains(err.Error(), "alert_incidents") {
+		t.Errorf("after two minutes: %v", err)
+	}
+}
