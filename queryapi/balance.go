@@ -143,8 +143,8 @@ func (s *Server) balanceAt(ctx context.Context, in *BalanceInput, fresh freshnes
 // windowEndAt is where burn windows end without as_of.
 func windowEndAt(fresh freshness) schemas.Millis {
 	end := fresh.at
-	if fresh.watermark != schemas.NoInstant {
-		end = min(end, fresh.watermark)
+	if fresh.Watermark != schemas.NoInstant {
+		end = min(end, fresh.Watermark)
 	}
 	return end - end%minuteMillis
 }

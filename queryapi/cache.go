@@ -10,7 +10,7 @@ import (
 
 	"golang.org/x/sync/singleflight"
 
-	"github.com/drawdown/drawdown/schemas"
+	"github.com/drawdown/drawdown/schemas/rollup"
 )
 
 // answerCache keeps answers for as long as they hold. What an answer is made
@@ -136,19 +136,11 @@ type progressCache struct {
 
 	mu     sync.Mutex
 	readAt time.Time
-	last   map[int]progress // by partition; never changed
-}
-
-// progress is what is known of a partition.
-type progress struct {
-	watermark schemas.Millis // NoInstant: not known
-	revision  uint64
-	ledger    uint64 // next offset of the ledger's topic
-	states    uint64 // and of the campaigns' topic
+	last   rollup.Progresses // by partition; never changed
 }
 
 // get returns what was read at most age ago, or reads.
-func (c *progressCache) get(ctx context.Context, now func() time.Time, age time.Duration, read func(context.Context) (map[int]progress, error)) (map[int]progress, error) {
+func (c *progressCache) get(ctx context.Context, now func() time.Time, age time.Duration, read func(context.Context) (rollup.Progresses, error)) (rollup.Progresses, error) {
 	begin := now()
 	c.mu.Lock()
 	known, elapsed := c.last, begin.Sub(c.readAt)
@@ -160,7 +152,7 @@ func (c *progressCache) get(ctx context.Context, now func() time.Time, age time.
 	done := c.once.DoChan("", func() (any, error) {
 		shared, cancel := context.WithTimeout(context.WithoutCancel(ctx), requestTimeout)
 		defer cancel()
-		made, err := unlessPanic(func() (map[int]progress, error) { return read(shared) })
+		made, err := unlessPanic(func() (rollup.Progresses, error) { return read(shared) })
 		if err == nil {
 			c.mu.Lock()
 			defer c.mu.Unlock()
@@ -172,7 +164,7 @@ func (c *progressCache) get(ctx context.Context, now func() time.Time, age time.
 	})
 	select {
 	case result := <-done:
-		made, _ := result.Val.(map[int]progress)
+		made, _ := result.Val.(rollup.Progresses)
 		return made, result.Err
 	case <-ctx.Done():
 		return nil, ctx.Err()

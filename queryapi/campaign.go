@@ -106,7 +106,7 @@ func (s *Server) campaignIn(ctx context.Context, in *CampaignInput, fresh freshn
 	if err != nil {
 		return nil, err
 	}
-	total, points := pointsOf(cut.edges, chartOf(sums, query, 0).lines[""], fresh.watermark)
+	total, points := pointsOf(cut.edges, chartOf(sums, query, 0).lines[""], fresh.Watermark)
 	item := rows[0].body()
 	return &CampaignDetail{
 		WorkspaceID: in.WorkspaceID, Campaign: item,

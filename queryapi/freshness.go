@@ -7,11 +7,11 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
-	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 
 	"github.com/drawdown/drawdown/schemas"
+	"github.com/drawdown/drawdown/schemas/rollup"
 )
 
 // Freshness says how far the figures of an answer go.
@@ -33,30 +33,18 @@ func (f *Figures) figures() *Figures { return f }
 
 // freshness is what is known of a workspace's partition.
 type freshness struct {
-	at        schemas.Millis
-	watermark schemas.Millis // NoInstant: not known
-	revision  uint64
-	ledger    uint64 // next offset of the ledger's topic
-	states    uint64 // and of the campaigns' topic
+	at schemas.Millis
+	rollup.Progress
 }
 
 func (f freshness) figures() Figures {
-	body := Freshness{At: instant(f.at), Watermark: instantOrNull(f.watermark)}
-	if f.watermark != schemas.NoInstant {
-		lag := float64(f.at-f.watermark) / 1000
+	body := Freshness{At: instant(f.at), Watermark: instantOrNull(f.Watermark)}
+	if f.Watermark != schemas.NoInstant {
+		lag := float64(f.at-f.Watermark) / 1000
 		body.LagSeconds = &lag
 	}
-	return Figures{Freshness: &body, Revision: f.revision}
+	return Figures{Freshness: &body, Revision: f.Revision}
 }
-
-// progressQuery reads how far every partition is: what the consumers say, and
-// where the ledger of batches ends, which a view puts beside it. Either may be
-// ahead of the other.
-const progressQuery = `
-SELECT topic, kpart, max(next_offset) AS next_offset, max(watermark) AS watermark
-FROM ingest_progress
-WHERE topic IN ({consumption:String}, {ledger:String}, {campaigns:String}) AND epoch = {epoch:UInt32}
-GROUP BY topic, kpart`
 
 // freshness tells the watermark and revision of a workspace, read at most
 // ProgressAge ago. Call it before reading figures (invariant 4).
@@ -70,59 +58,16 @@ func (s *Server) freshnessOf(ctx context.Context, partition int) (freshness, err
 	if err != nil {
 		return freshness{}, err
 	}
-	f := freshness{at: s.now(), watermark: schemas.NoInstant}
-	if p, ok := known[partition]; ok {
-		f.watermark, f.revision, f.ledger, f.states = p.watermark, p.revision, p.ledger, p.states
-	}
-	return f, nil
+	return freshness{at: s.now(), Progress: known.Of(partition, s.cfg.Topics)}, nil
 }
 
 // readProgress asks ClickHouse how far each partition is.
-func (s *Server) readProgress(ctx context.Context) (map[int]progress, error) {
-	topics := s.cfg.Topics
-	bound := parameters{}
-	bound.String("consumption", topics.Consumption)
-	bound.String("ledger", topics.Ledger)
-	bound.String("campaigns", topics.Campaigns)
-	bound.Integer("epoch", int64(s.cfg.Epoch))
-
-	known, said := make(map[int]progress), make(map[int]int)
-	err := s.query(ctx, "freshness", progressQuery, bound, func(scan func(...any) error) error {
-		var (
-			topic      string
-			partition  uint16
-			nextOffset uint64
-			watermark  time.Time
-		)
-		if err := scan(&topic, &partition, &nextOffset, &watermark); err != nil {
-			return err
-		}
-		id := int(partition)
-		p, ok := known[id]
-		if !ok {
-			p.watermark = timeEnd
-		}
-		p.revision += nextOffset
-		switch topic {
-		case topics.Ledger:
-			p.ledger = nextOffset
-		case topics.Campaigns:
-			p.states = nextOffset
-		}
-		// The ledger alone says nothing of a watermark.
-		if at := millisOf(watermark); at > 0 {
-			p.watermark = min(p.watermark, at)
-			said[id]++
-		}
-		known[id] = p
-		return nil
+func (s *Server) readProgress(ctx context.Context) (rollup.Progresses, error) {
+	known := make(rollup.Progresses)
+	bound := rollup.ProgressParameters(s.cfg.Topics, s.cfg.Epoch)
+	err := s.query(ctx, "freshness", rollup.ProgressQuery, bound, func(scan func(...any) error) error {
+		return known.Scan(s.cfg.Topics, scan)
 	})
-	for id, p := range known {
-		if said[id] < len(topics.Inputs()) {
-			p.watermark = schemas.NoInstant
-			known[id] = p
-		}
-	}
 	return known, err
 }
 
@@ -166,12 +111,12 @@ func (q *question) key(fresh freshness) string {
 		return ""
 	}
 	// A clock on the minute is told apart: its minute is only beginning.
-	at, watermark := (fresh.at+minuteMillis-1)/minuteMillis, fresh.watermark
+	at, watermark := (fresh.at+minuteMillis-1)/minuteMillis, fresh.Watermark
 	begins := fresh.at%minuteMillis == 0
 	if !q.fine && watermark != schemas.NoInstant {
 		watermark -= watermark % minuteMillis
 	}
-	return fmt.Sprint(q.asked, " ", fresh.revision, " ", int64(at), begins, int64(watermark))
+	return fmt.Sprint(q.asked, " ", fresh.Revision, " ", int64(at), begins, int64(watermark))
 }
 
 // figureBody is a pointer to a body with figures.
@@ -196,7 +141,7 @@ func answered[B any, P figureBody[B]](ctx context.Context, s *Server, q question
 		if err != nil {
 			return cached{}, err
 		}
-		*body.figures() = Figures{Revision: fresh.revision}
+		*body.figures() = Figures{Revision: fresh.Revision}
 		return tagged[B](body)
 	})
 	if err != nil {

@@ -255,7 +255,7 @@ func (r *room) poll(ctx context.Context) error {
 		return err
 	}
 	now := s.cfg.Now()
-	moved := err == nil && fresh.revision != r.known.revision
+	moved := err == nil && fresh.Revision != r.known.Revision
 	if err == nil {
 		r.known = fresh
 	}

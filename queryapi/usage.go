@@ -163,7 +163,7 @@ func (s *Server) usageIn(ctx context.Context, in *UsageInput, fresh freshness) (
 		Forecast: []UsagePoint{},
 	}
 	chart := chartOf(rows, query, len(query.Edges)-len(cut.edges))
-	body.fill(chart, fresh.watermark, func(key string) *string {
+	body.fill(chart, fresh.Watermark, func(key string) *string {
 		if query.Group == rollup.ByAction {
 			return stringOrNull(key)
 		}
@@ -176,7 +176,7 @@ func (s *Server) usageIn(ctx context.Context, in *UsageInput, fresh freshness) (
 				all[row.interval] = all[row.interval].add(row.usage)
 			}
 		}
-		total, points := pointsOf(before, all, fresh.watermark)
+		total, points := pointsOf(before, all, fresh.Watermark)
 		body.Previous = &UsagePrevious{Total: decimal(total), Points: points}
 	}
 	return body, nil

@@ -89,7 +89,7 @@ WHERE workspace_id = {workspace:String} ORDER BY time DESC, epoch DESC, koff DES
 
 // settings are what holds now; UTC and Monday if nobody has set anything.
 func (s *Server) settings(ctx context.Context, workspaceID string, fresh freshness) (settings, error) {
-	return held(ctx, s, "settings", workspaceID, fresh.states, func(ctx context.Context) (settings, int, error) {
+	return held(ctx, s, "settings", workspaceID, fresh.States, func(ctx context.Context) (settings, int, error) {
 		found, err := s.readSettings(ctx, workspaceID)
 		return found, heldBytes, err
 	})
@@ -127,7 +127,7 @@ FROM credit_entries WHERE workspace_id = {workspace:String}`
 
 // entries are a workspace's whole ledger.
 func (s *Server) entries(ctx context.Context, workspaceID string, fresh freshness) ([]balance.Entry, error) {
-	return held(ctx, s, "entries", workspaceID, fresh.ledger, func(ctx context.Context) ([]balance.Entry, int, error) {
+	return held(ctx, s, "entries", workspaceID, fresh.Ledger, func(ctx context.Context) ([]balance.Entry, int, error) {
 		found, err := s.readEntries(ctx, workspaceID)
 		return found, heldBytes * (1 + len(found)), err
 	})
@@ -192,7 +192,7 @@ GROUP BY campaign_id`
 
 // campaignStates are the states of all campaigns that have one.
 func (s *Server) campaignStates(ctx context.Context, workspaceID string, fresh freshness) (map[string]campaignState, error) {
-	return held(ctx, s, "states", workspaceID, fresh.states, func(ctx context.Context) (map[string]campaignState, int, error) {
+	return held(ctx, s, "states", workspaceID, fresh.States, func(ctx context.Context) (map[string]campaignState, int, error) {
 		found, err := s.readCampaignStates(ctx, workspaceID)
 		return found, heldBytes * (1 + len(found)), err
 	})
