@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"net/http"
 	"net/url"
@@ -15,9 +16,11 @@ import (
 )
 
 const (
-	// maxBusy bounds what is under way; what one host or one workspace may have
-	// of it leaves room for the others when theirs are slow (invariant 4).
-	maxBusy             = 64
+	// maxBusy bounds what is under way, at some 20 kB each; what one host, one
+	// workspace and all repeats may have of it leaves room for the others when
+	// theirs are slow (invariant 4).
+	maxBusy             = 256
+	maxBusyRepeats      = maxBusy / 2
 	maxBusyPerHost      = 4
 	maxBusyPerWorkspace = 8
 	// maxBusyTopic is its own, so that neither holds up the other.
@@ -48,38 +51,83 @@ func (d destination) host() string {
 	return u.Host
 }
 
-// start begins the deliveries that the limits allow, first attempts first. The
-// others are due again at the next look.
+// start begins the deliveries that the limits allow. The others are due again
+// at the next look.
 func (n *Notifier) start(ctx context.Context, due []delivery) {
+	takeTurns(due)
+	now := n.cfg.Now()
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	maps.DeleteFunc(n.pauses, func(_ receiver, until time.Time) bool { return !now.Before(until) })
+	l := newLoad()
+	for k, u := range n.busy {
+		l.add(k, u)
+	}
+	for _, d := range due {
+		u := underWay{d.host(), d.attempt > 1}
+		_, under := n.busy[d.key]
+		_, paused := n.pauses[receiver{d.workspaceID, d.destination}]
+		if under || paused || !l.allows(d.key, u) {
+			continue
+		}
+		l.add(d.key, u)
+		n.busy[d.key] = u
+		n.workers.Go(func() { n.deliver(ctx, d) })
+	}
+}
+
+// takeTurns puts first attempts first, the oldest first, and then the first of
+// each workspace before the second of any.
+func takeTurns(due []delivery) {
 	slices.SortFunc(due, func(a, b delivery) int {
 		return cmp.Or(cmp.Compare(a.attempt, b.attempt), a.msg.recordedAt.Compare(b.msg.recordedAt))
 	})
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	hosts, workspaces, total := map[string]int{}, map[string]int{}, 0
-	count := func(k key, host string) {
-		hosts[host]++
-		if host != topicHost {
-			workspaces[k.workspaceID]++
-			total++
-		}
+	turns := map[string]int{}
+	for i := range due {
+		due[i].turn = turns[due[i].workspaceID]
+		turns[due[i].workspaceID]++
 	}
-	for k, host := range n.busy {
-		count(k, host)
+	slices.SortStableFunc(due, func(a, b delivery) int { return cmp.Compare(a.turn, b.turn) })
+}
+
+// underWay is what the limits need to know of a delivery.
+type underWay struct {
+	host   string
+	repeat bool
+}
+
+// load counts what is under way.
+type load struct {
+	hosts, workspaces map[string]int
+	total, repeats    int
+}
+
+func newLoad() *load { return &load{hosts: map[string]int{}, workspaces: map[string]int{}} }
+
+func (l *load) add(k key, u underWay) {
+	l.hosts[u.host]++
+	if u.host == topicHost {
+		return
 	}
-	for _, d := range due {
-		host := d.host()
-		if host == topicHost && hosts[host] >= maxBusyTopic ||
-			host != topicHost && (hosts[host] >= maxBusyPerHost || workspaces[d.workspaceID] >= maxBusyPerWorkspace || total >= maxBusy) {
-			continue
-		}
-		if _, under := n.busy[d.key]; under {
-			continue
-		}
-		count(d.key, host)
-		n.busy[d.key] = host
-		n.workers.Go(func() { n.deliver(ctx, d) })
+	l.workspaces[k.workspaceID]++
+	l.total++
+	if u.repeat {
+		l.repeats++
 	}
+}
+
+func (l *load) allows(k key, u underWay) bool {
+	if u.host == topicHost {
+		return l.hosts[u.host] < maxBusyTopic
+	}
+	return l.hosts[u.host] < maxBusyPerHost && l.workspaces[k.workspaceID] < maxBusyPerWorkspace &&
+		l.total < maxBusy && (!u.repeat || l.repeats < maxBusyRepeats)
+}
+
+// receiver is a destination of a workspace.
+type receiver struct {
+	workspaceID string
+	destination
 }
 
 // deliver makes one attempt and records it. Nobody tries the same again before
@@ -130,6 +178,9 @@ func (n *Notifier) note(a entry) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.known[a.key] = done
+	if a.pause > 0 {
+		n.pauses[receiver{a.workspaceID, a.destination}] = a.at.Add(a.pause)
+	}
 }
 
 // result is what a receiver made of a message.
@@ -152,7 +203,11 @@ func judge(d delivery, r result, now time.Time) entry {
 	case !r.ok:
 		a.reason = fmt.Sprintf("HTTP %d %s", r.status, http.StatusText(r.status))
 	}
-	next := now.Add(max(backoff(d.attempt), min(r.retryAfter, lastRetry))).UTC()
+	wait := min(r.retryAfter, lastRetry)
+	if overloaded(r.status) {
+		a.pause = max(wait, firstRetry)
+	}
+	next := now.Add(max(backoff(d.attempt), wait)).UTC()
 	switch {
 	case r.ok:
 		a.outcome = outcomeDelivered
@@ -166,6 +221,12 @@ func judge(d delivery, r result, now time.Time) entry {
 		a.outcome, a.nextAt = outcomeRetrying, &next
 	}
 	return a
+}
+
+// overloaded says whether a status asks to be sent less, by Standard Webhooks.
+func overloaded(status int) bool {
+	return status == http.StatusTooManyRequests || status == http.StatusBadGateway ||
+		status == http.StatusServiceUnavailable || status == http.StatusGatewayTimeout
 }
 
 // backoff is how long to wait after an attempt: doubling, with jitter of a

@@ -33,8 +33,9 @@
 //     new one is not told of what is over.
 //   - Retries are spaced 5 s to an hour apart, for a day from when the incident
 //     was recorded; then the outcome is failed. Retry-After is heeded up to an
-//     hour. An incident that is found later than a day, because nobody ran, is
-//     recorded as failed up to three days later.
+//     hour. A receiver that answers 429, 502, 503 or 504 is sent nothing else
+//     for 5 s, or for as long as it asks. An incident that is found later than
+//     a day, because nobody ran, is recorded as failed up to three days later.
 //   - 410 disables the destination until the rule is written anew. Redirects
 //     are not followed and count as a failure. A URL that may not be asked is
 //     refused at once and not tried again.

@@ -28,7 +28,7 @@ func TestSlowReceiversHoldUpOnlyThemselves(t *testing.T) {
 	release := make(chan struct{})
 	var open, most atomic.Int32
 	var hooks []map[string]string
-	var slow []*receiver
+	var slow []*testReceiver
 	for range 4 {
 		var here atomic.Int32
 		s := newReceiver(t, func(_ got, w http.ResponseWriter) {
@@ -77,6 +77,72 @@ func TestSlowReceiversHoldUpOnlyThemselves(t *testing.T) {
 		return n == incidents*len(slow), nil
 	})
 	r.n.workers.Wait()
+}
+
+// TestEveryWorkspaceHasItsTurn: many workspaces owe more than all there is room
+// for, on slow hosts of their own, and have owed it for longer.
+func TestEveryWorkspaceHasItsTurn(t *testing.T) {
+	t.Parallel()
+	now := time.Now()
+	var due []delivery
+	add := func(workspace, host string, i int, attempt uint16, age time.Duration) {
+		m := &message{incidentKey: incidentKey{workspace, name("i", i)}, state: stateFiring, recordedAt: now.Add(-age)}
+		due = append(due, delivery{key: m.key(destination{"https://" + host + "/", "standard"}), msg: m, attempt: attempt})
+	}
+	for w := range 100 {
+		for i := range 50 {
+			add(name("slow_", w), name("host_", w*50+i), i, uint16(1+i%2), time.Hour)
+		}
+	}
+	add("ws_fast", "fast", 0, 1, 0)
+	add("ws_repeat", "other", 0, 2, 0)
+	takeTurns(due)
+	l, started := newLoad(), map[string]int{}
+	for _, d := range due {
+		if u := (underWay{d.host(), d.attempt > 1}); l.allows(d.key, u) {
+			l.add(d.key, u)
+			started[d.workspaceID]++
+		}
+	}
+	if started["ws_fast"] != 1 || started["ws_repeat"] != 1 || l.total != maxBusy || l.repeats > maxBusyRepeats {
+		t.Errorf("%d under way, %d of them repeats, %v", l.total, l.repeats, started)
+	}
+	for w := range 100 {
+		if n := started[name("slow_", w)]; n < 1 || n > maxBusyPerWorkspace {
+			t.Errorf("workspace %d has %d", w, n)
+		}
+	}
+}
+
+// TestOverloadedReceiverIsSpared: one 429 keeps the others waiting as well, at
+// that receiver alone.
+func TestOverloadedReceiverIsSpared(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	hook := newReceiver(t, func(_ got, w http.ResponseWriter) {
+		w.Header().Set("Retry-After", "90")
+		w.WriteHeader(http.StatusTooManyRequests)
+	})
+	other := newReceiver(t, nil)
+	r.rule(testRule{workspace: "ws_a", id: "rule_1", webhooks: []map[string]string{standard(hook.URL), standard(other.URL)}})
+	r.incident("ws_a", "rule_1", "i0", "firing")
+	r.settle()
+	for i := range 6 {
+		r.incident("ws_a", "rule_1", name("i", i), "firing")
+	}
+	r.clock.advance(80 * time.Second)
+	r.settle()
+	if got, all := hook.ids(), other.ids(); len(got) != 1 || len(all) != 7 {
+		t.Errorf("while it wants rest it got %q, the other %q", got, all)
+	}
+	hook.setAnswer(http.StatusOK)
+	r.clock.advance(11 * time.Second)
+	for range 3 {
+		r.settle()
+	}
+	if got := hook.ids(); len(got) != 8 {
+		t.Errorf("then %q", got)
+	}
 }
 
 // TestAnswerWithoutEndIsCutOff: a receiver that says yes and then goes on

@@ -84,7 +84,8 @@ type Notifier struct {
 
 	workers sync.WaitGroup
 	mu      sync.Mutex
-	busy    map[key]string // under way, and its host
+	busy    map[key]underWay
+	pauses  map[receiver]time.Time // until when they asked to be spared
 	// known has what this process did: a replica that was asked may not have
 	// the row yet.
 	known     map[key]progress
@@ -112,7 +113,8 @@ func New(cfg Config) (*Notifier, error) {
 		client:  newClient(guard{allowed: cfg.AllowedNetworks}, nil),
 		wake:    make(chan struct{}, 1),
 		open:    make(map[incidentKey]*incident),
-		busy:    make(map[key]string),
+		busy:    make(map[key]underWay),
+		pauses:  make(map[receiver]time.Time),
 		known:   make(map[key]progress),
 	}, nil
 }

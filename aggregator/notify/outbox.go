@@ -231,6 +231,7 @@ type entry struct {
 	reason  string // why it is not delivered
 	nextAt  *time.Time
 	took    time.Duration
+	pause   time.Duration // that the receiver is to be spared for
 }
 
 // maxReason bounds column error.

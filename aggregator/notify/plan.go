@@ -3,6 +3,8 @@ package notify
 import (
 	"slices"
 	"time"
+
+	"github.com/drawdown/drawdown/schemas"
 )
 
 // formatTopic is the format of a destination that is the topic; the others are
@@ -19,9 +21,10 @@ const (
 	outcomeSilenced  = "silenced"
 )
 
+// The states of which somebody is told.
 const (
-	stateFiring   = "firing"
-	stateResolved = "resolved"
+	stateFiring   = string(schemas.AlertFiring)
+	stateResolved = string(schemas.AlertResolved)
 )
 
 // giveUpAfter is how long a message is tried: the day of DESIGN section 8.
@@ -101,6 +104,7 @@ type delivery struct {
 	msg     *message
 	rule    *rule // nil: for the topic
 	attempt uint16
+	turn    int // among those of its workspace that are due
 }
 
 // plan decides what is to be done about incidents at an instant. It does no

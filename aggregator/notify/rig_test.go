@@ -234,8 +234,8 @@ type got struct {
 	body   []byte
 }
 
-// receiver is an HTTP server that notes what it gets.
-type receiver struct {
+// testReceiver is an HTTP server that notes what it gets.
+type testReceiver struct {
 	*httptest.Server
 	mu     sync.Mutex
 	got    []got
@@ -243,12 +243,12 @@ type receiver struct {
 }
 
 // newReceiver answers 204 unless told otherwise.
-func newReceiver(t *testing.T, answer func(g got, w http.ResponseWriter)) *receiver {
+func newReceiver(t *testing.T, answer func(g got, w http.ResponseWriter)) *testReceiver {
 	t.Helper()
 	if answer == nil {
 		answer = func(_ got, w http.ResponseWriter) { w.WriteHeader(http.StatusNoContent) }
 	}
-	r := &receiver{answer: answer}
+	r := &testReceiver{answer: answer}
 	r.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, request *http.Request) {
 		body, _ := io.ReadAll(request.Body)
 		g := got{request.Header.Get("webhook-id"), request.Header, body}
@@ -262,13 +262,13 @@ func newReceiver(t *testing.T, answer func(g got, w http.ResponseWriter)) *recei
 	return r
 }
 
-func (r *receiver) requests() []got {
+func (r *testReceiver) requests() []got {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return slices.Clone(r.got)
 }
 
-func (r *receiver) ids() []string {
+func (r *testReceiver) ids() []string {
 	var ids []string
 	for _, g := range r.requests() {
 		ids = append(ids, g.id)
@@ -276,7 +276,7 @@ func (r *receiver) ids() []string {
 	return ids
 }
 
-func (r *receiver) setAnswer(status int) {
+func (r *testReceiver) setAnswer(status int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.answer = func(_ got, w http.ResponseWriter) { w.WriteHeader(status) }
