@@ -1,0 +1,45 @@
+package forecast
+
+import "slices"
+
+// Rule 4. An hour counts at most burstFactor times the amount that
+// burstRank - 1 other hours reached, or fewer where only few have an amount.
+const (
+	burstFactor = 2
+	burstRank   = 6 // one hour a week, for eight weeks, is a habit
+	burstShare  = 16
+)
+
+// boundBursts returns the amounts with bursts bounded; the same slice if there
+// are none.
+func boundBursts(amounts []float64, usedHours int) []float64 {
+	if usedHours < burstShare {
+		return amounts
+	}
+	bound := burstFactor * largest(amounts, min(burstRank, 1+usedHours/burstShare))
+	if slices.Max(amounts) <= bound {
+		return amounts
+	}
+	out := slices.Clone(amounts)
+	for i := range out {
+		out[i] = min(out[i], bound)
+	}
+	return out
+}
+
+// largest is the rank-th largest of the amounts, rank at most burstRank.
+func largest(amounts []float64, rank int) float64 {
+	var top [burstRank]float64 // descending
+	for _, amount := range amounts {
+		if amount <= top[rank-1] {
+			continue
+		}
+		at := rank - 1
+		for at > 0 && top[at-1] < amount {
+			top[at] = top[at-1]
+			at--
+		}
+		top[at] = amount
+	}
+	return top[rank-1]
+}

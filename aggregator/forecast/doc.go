@@ -1,0 +1,66 @@
+// Package forecast says what will have been used by an instant: by a campaign,
+// and by a workspace so that its campaigns add up to it. It is a pure function
+// of hourly gross sums: no clock, no I/O, nothing stored, no randomness.
+//
+// [Project] makes a [Forecast] of one [Series]; [Workspace] makes an [Outlook]
+// of all series of a workspace. Both hold a [Curve]: cumulative use from the
+// series' instant on, whose [Curve.At] gives mean, p10, p50 and p90 at any
+// instant and [Curve.Reaches] the instant at which an amount has been used: a
+// quota, or a balance. A projection of a campaign is what it has used so far
+// plus Curve.At(end of its period). Amounts are floats, in the unit of the
+// hours given; [Total] brings credits back into the house's type.
+//
+// # Rules
+//
+//  1. The input is gross: refunds are left out by the caller. An amount that
+//     is negative, NaN, infinite or beyond 3.4e38 counts as 0. Of the hours at
+//     most the last half year is read.
+//  2. Methods: `seasonal` with at least 14 days in which it was active and 24
+//     hours with use; `run_rate`, a profile that is flat, with a day and three
+//     hours with use, or with a week of silence known to be one (Since is
+//     given): then 0; `insufficient_data` below that: nothing is known, the
+//     curve is empty. What cannot be used any more before the horizon (paused,
+//     ended) projects to nothing, by `run_rate`: that much is known.
+//  3. Time in which it was paused, ended or not yet there is left out: it is
+//     neither demand nor its absence. Parts of an hour count in part.
+//  4. One hour counts at most twice what the sixth largest hour has (fewer
+//     where fewer hours have use), so that a single burst moves nothing for
+//     long, and one a week is a habit. Past errors (rule 8) see it in full.
+//  5. The profile is the mean, for each of the 168 hours of the local week, of
+//     use divided by its week's level, a week weighing 0.9 of the next one. It
+//     is shrunk towards flat by the share of its variance that noise explains
+//     (intraclass correlation; a James-Stein estimate), then bent within each
+//     day to the recent hours of the day (half-life 10 days; working days and
+//     weekend apart). This is the classical decomposition with a
+//     multiplicative season (Hyndman and Athanasopoulos, Forecasting:
+//     Principles and Practice, 3rd ed., chapters 3 and 13).
+//  6. The level, use per unit of profile, is a mix of exponential smoothings
+//     of days (blocks of 24 h that end at the instant) with half-lives of 2,
+//     4, 8 and 16 days and of the plain mean. Half-lives in place of one
+//     fitted constant, because eight weeks cannot tell constants apart.
+//  7. In the mix, a candidate weighs the inverse of its mean squared past
+//     error, to the fourth power; that is chosen for 1, 7 and 14 days ahead
+//     apart and interpolated (combination by past performance: Bates and
+//     Granger 1969; Timmermann 2006).
+//  8. The band comes from what the same mix would have missed at every past
+//     day of the history (rolling origins), relative to the level, at 1 to 28
+//     days ahead: its quantiles by the rank of split conformal prediction
+//     (Vovk et al. 2005), blended with a gamma distribution (Wilson and
+//     Hilferty 1931) whose variance, noise / days + drift, is fitted to all
+//     of these errors, bursts bounded. Few independent errors give way to the gamma
+//     distribution, and so does everything beyond the longest horizon that was
+//     seen, and every run rate. p50 is a median, not the mean: of bursty use it is lower.
+//  9. A run rate of something without an end is doubted: it is expected to go
+//     on for as long as it has, and a week (Gott 1993: of all ages at which
+//     one could look, none is special), so the hour t ahead counts
+//     age / (age + t).
+//  10. No figure of a curve falls with time, and p10 <= p50 <= p90.
+//  11. A workspace is its parts and what is new: Total.Mean = sum of
+//     Parts.Mean + New.Mean at every instant. New is what the workspace's own
+//     forecast leaves, at most the share that came, in the last four weeks,
+//     from campaigns which were not there so many days before. So a workspace
+//     whose campaigns follow each other does not run dry with the last one,
+//     and one that pauses a campaign sees the difference.
+//  12. Quantiles do not add up: the band of Total is that of the workspace's
+//     own forecast, relative to its mean. Parts are forecast one by one.
+package forecast

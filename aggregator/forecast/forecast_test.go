@@ -1,0 +1,368 @@
+package forecast_test
+
+import (
+	"math"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"github.com/drawdown/drawdown/aggregator/forecast"
+	"github.com/drawdown/drawdown/schemas"
+)
+
+const (
+	hour = schemas.Millis(3_600_000)
+	day  = 24 * hour
+	week = 7 * day
+)
+
+// monday is 2026-03-02T00:00Z.
+const monday = schemas.Millis(1_772_409_600_000)
+
+// hours makes n hours that end at monday, of use by how many hours before it
+// they start.
+func hours(n int, use func(before int) float64) []float64 {
+	out := make([]float64, n)
+	for i := range out {
+		out[i] = use(n - i)
+	}
+	return out
+}
+
+// working is 10 an hour from 9 to 17 on working days, 1 otherwise: 528 a week.
+func working(before int) float64 {
+	at := ((-before)%168 + 168) % 168
+	if at < 5*24 && at%24 >= 9 && at%24 < 17 {
+		return 10
+	}
+	return 1
+}
+
+const workingWeek = 5*(8*10+16) + 2*24
+
+func eightWeeks(use func(int) float64) *forecast.Series {
+	return &forecast.Series{At: monday, Hours: hours(8*168, use)}
+}
+
+func near(t *testing.T, what string, got, want, within float64) {
+	t.Helper()
+	if math.IsNaN(got) || math.Abs(got-want) > within*math.Abs(want)+1e-9 {
+		t.Errorf("%s: got %v, want %v within %v %%", what, got, want, 100*within)
+	}
+}
+
+func TestARepeatingWeekIsForecastExactly(t *testing.T) {
+	f := forecast.Project(eightWeeks(working), monday+2*week)
+	if f.Method != forecast.Seasonal {
+		t.Fatalf("method %s", f.Method)
+	}
+	sum := 0.0
+	for h := range 2 * 168 {
+		sum += working(8*168 - h)
+		a := f.Curve.At(monday + schemas.Millis(h+1)*hour)
+		near(t, "mean", a.Mean, sum, 0.02)
+		near(t, "p10", a.P10, sum, 0.05)
+		near(t, "p90", a.P90, sum, 0.05)
+	}
+	near(t, "level", f.Level, workingWeek/168.0, 1e-3)
+}
+
+func TestTheMethodSaysHowMuchIsKnown(t *testing.T) {
+	always := func(int) float64 { return 2 }
+	for name, c := range map[string]struct {
+		series forecast.Series
+		method forecast.Method
+		week   float64
+	}{
+		"no data":                    {forecast.Series{}, forecast.InsufficientData, 0},
+		"all zero, age unknown":      {forecast.Series{Hours: make([]float64, 8*168)}, forecast.InsufficientData, 0},
+		"all zero for eight weeks":   {forecast.Series{Hours: make([]float64, 8*168), Since: monday - 8*week}, forecast.RunRate, 0},
+		"one event":                  {forecast.Series{Hours: hours(8*168, func(b int) float64 { return map[bool]float64{true: 500}[b == 90] })}, forecast.InsufficientData, 0},
+		"one event, known for weeks": {forecast.Series{Since: monday - 8*week, Hours: hours(8*168, func(b int) float64 { return map[bool]float64{true: 560}[b == 90] })}, forecast.RunRate, -1},
+		"twelve hours":               {forecast.Series{Hours: hours(12, always)}, forecast.InsufficientData, 0},
+		"five days":                  {forecast.Series{Hours: hours(5*24, always)}, forecast.RunRate, 336},
+		"three weeks":                {forecast.Series{Hours: hours(21*24, always)}, forecast.Seasonal, 336},
+		"paused":                     {forecast.Series{Hours: hours(21*24, always), Paused: []forecast.Span{{From: monday - hour}}}, forecast.RunRate, 0},
+		"ended":                      {forecast.Series{Hours: hours(21*24, always), EndsAt: monday - day}, forecast.RunRate, 0},
+		"nothing, and ended":         {forecast.Series{EndsAt: monday}, forecast.RunRate, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c.series.At = monday
+			f := forecast.Project(&c.series, monday+week)
+			if f.Method != c.method {
+				t.Fatalf("method %s, want %s", f.Method, c.method)
+			}
+			got := f.Curve.At(monday + week)
+			switch {
+			case c.week < 0: // an event of 560 in eight weeks: some, but no certainty
+				if got.Mean <= 0 || got.Mean > 200 || got.P10 > 1 || got.P90 <= got.Mean {
+					t.Errorf("got %+v", got)
+				}
+			case c.method == forecast.RunRate && c.week > 0: // doubted, rule 9
+				near(t, "week", got.Mean, c.week*12/7*math.Log(19.0/12), 0.02)
+			default:
+				near(t, "week", got.Mean, c.week, 0.02)
+			}
+		})
+	}
+}
+
+func TestPausedTimeIsNotLowDemand(t *testing.T) {
+	series := eightWeeks(working)
+	want := forecast.Project(series, monday+week).Curve.At(monday + week)
+	for _, span := range []forecast.Span{
+		{From: monday - 20*day, To: monday - 9*day},
+		{From: monday - 3*day, To: monday - 5*hour},
+		{From: monday - 50*day - hour/2, To: monday - 30*day + hour/3},
+	} {
+		paused := *series
+		paused.Hours = append([]float64(nil), series.Hours...)
+		for i := range paused.Hours {
+			if at := monday - schemas.Millis(8*168-i)*hour; at >= span.From-hour && at < span.To {
+				active := 1 - float64(min(at+hour, span.To)-max(at, span.From))/float64(hour)
+				paused.Hours[i] *= min(active, 1)
+			}
+		}
+		paused.Paused = []forecast.Span{span}
+		f := forecast.Project(&paused, monday+week)
+		near(t, "a week after a pause", f.Curve.At(monday+week).Mean, want.Mean, 0.02)
+		paused.Paused = nil
+		if got := forecast.Project(&paused, monday+week).Curve.At(monday + week).Mean; got > 0.97*want.Mean {
+			t.Errorf("the same zeros without a pause give %v, as much as %v: the claim above cannot fail", got, want.Mean)
+		}
+	}
+}
+
+func TestNothingIsUsedInPausesToComeNorAfterTheEnd(t *testing.T) {
+	series := eightWeeks(working)
+	series.Paused = []forecast.Span{{From: monday + day, To: monday + 2*day}, {From: monday + 30*hour, To: monday + 2*day}}
+	series.EndsAt = monday + 3*day + 10*hour
+	c := forecast.Project(series, monday+week).Curve
+	if c.At(monday+day) != c.At(monday+2*day) {
+		t.Errorf("use in a pause: %+v, %+v", c.At(monday+day), c.At(monday+2*day))
+	}
+	if c.At(series.EndsAt) != c.At(monday+week) {
+		t.Errorf("use after the end: %+v, %+v", c.At(series.EndsAt), c.At(monday+week))
+	}
+	near(t, "two days and ten hours", c.At(monday+week).Mean, 2*96+9+10, 0.02)
+}
+
+func TestABurstHardlyMovesTheForecast(t *testing.T) {
+	want := forecast.Project(eightWeeks(working), monday+week).Curve.At(monday + week)
+	for _, before := range []int{5, 30, 200, 1000} {
+		series := eightWeeks(working)
+		series.Hours[len(series.Hours)-before] += 1000 // a hundred times the largest
+		got := forecast.Project(series, monday+week).Curve.At(monday + week)
+		near(t, "mean after a burst", got.Mean, want.Mean, 0.05)
+		near(t, "p50 after a burst", got.P50, want.P50, 0.05)
+	}
+}
+
+func TestTheWeekIsThatOfTheLocalClock(t *testing.T) {
+	for _, c := range []struct {
+		zone string
+		at   time.Time // Monday 00:00 local, two weeks after the clock changed
+	}{
+		{"Europe/Berlin", time.Date(2026, 4, 13, 0, 0, 0, 0, time.UTC)},
+		{"Europe/Berlin", time.Date(2026, 11, 9, 0, 0, 0, 0, time.UTC)},
+		{"America/New_York", time.Date(2026, 3, 23, 0, 0, 0, 0, time.UTC)},
+		{"Australia/Lord_Howe", time.Date(2026, 4, 20, 0, 0, 0, 0, time.UTC)}, // by half an hour
+		{"Asia/Kathmandu", time.Date(2026, 4, 20, 0, 0, 0, 0, time.UTC)},
+	} {
+		zone, err := time.LoadLocation(c.zone)
+		if err != nil {
+			t.Fatal(err)
+		}
+		// 100 in the first local hour of work on working days, nothing else.
+		use := func(at time.Time) float64 {
+			local := at.In(zone)
+			if local.Hour() == 9 && local.Weekday() != time.Saturday && local.Weekday() != time.Sunday {
+				return 100
+			}
+			return 0
+		}
+		at := c.at.Add(-7 * time.Hour)
+		series := forecast.Series{At: schemas.Millis(at.UnixMilli()), Zone: zone}
+		for h := 8 * 168; h > 0; h-- {
+			series.Hours = append(series.Hours, use(at.Add(-time.Duration(h)*time.Hour)))
+		}
+		f := forecast.Project(&series, series.At+2*week)
+		sum := 0.0
+		for h := range 2 * 168 {
+			sum += use(at.Add(time.Duration(h) * time.Hour))
+			if got := f.Curve.At(series.At + schemas.Millis(h+1)*hour).Mean; math.Abs(got-sum) > 0.02*sum+1 {
+				t.Fatalf("%s: %v after %d hours, want %v", c.zone, got, h+1, sum)
+			}
+		}
+	}
+}
+
+func TestReachesIsTheInverseOfAt(t *testing.T) {
+	c := forecast.Project(&forecast.Series{At: monday + 1234567, Hours: hours(8*168, working)}, monday+2*week).Curve
+	rapid.Check(t, func(t *rapid.T) {
+		amount := rapid.Float64Range(0, 1500).Draw(t, "amount")
+		at, ok := c.Reaches(amount, forecast.P50)
+		if !ok {
+			if c.At(c.Until()).P50 >= amount {
+				t.Fatalf("%v is not reached, but %v is", amount, c.At(c.Until()).P50)
+			}
+			return
+		}
+		if got := c.At(at).P50; got < amount-1e-6 {
+			t.Fatalf("%v is said to be reached at %d, where it is %v", amount, at, got)
+		}
+		if at > c.From() && c.At(at-1).P50 > amount+1e-6 {
+			t.Fatalf("%v was reached a millisecond before %d", amount, at)
+		}
+	})
+}
+
+// anySeries draws a series of any shape.
+func anySeries(t *rapid.T) forecast.Series {
+	n := rapid.IntRange(0, 10*168).Draw(t, "hours")
+	seed := rapid.Uint64().Draw(t, "seed")
+	kind := rapid.IntRange(0, 5).Draw(t, "kind")
+	scale := rapid.SampledFrom([]float64{1e-6, 1, 1e6, 1e30}).Draw(t, "scale")
+	s := forecast.Series{At: monday + schemas.Millis(rapid.Int64Range(0, int64(2*week)).Draw(t, "at"))}
+	for i := range n {
+		seed = seed*6364136223846793005 + 1442695040888963407
+		u := float64(seed>>11) / (1 << 53)
+		v := 0.0
+		switch kind {
+		case 0:
+			v = u
+		case 1:
+			v = working(n-i) * (0.5 + u)
+		case 2:
+			if u < 0.02 {
+				v = math.Exp(20 * u * 50)
+			}
+		case 3:
+			v = math.Exp(float64(i)/50) * u
+		case 4:
+			v = []float64{math.NaN(), math.Inf(1), -1, math.MaxFloat64, 1, 0}[seed>>32%6]
+		}
+		s.Hours = append(s.Hours, v*scale)
+	}
+	for range rapid.IntRange(0, 4).Draw(t, "pauses") {
+		from := s.At + schemas.Millis(rapid.Int64Range(-int64(9*week), int64(week)).Draw(t, "from"))
+		to := schemas.Millis(0)
+		if rapid.Bool().Draw(t, "closed") {
+			to = from + schemas.Millis(rapid.Int64Range(-int64(day), int64(2*week)).Draw(t, "length"))
+		}
+		s.Paused = append(s.Paused, forecast.Span{From: from, To: to})
+	}
+	if rapid.Bool().Draw(t, "ends") {
+		s.EndsAt = s.At + schemas.Millis(rapid.Int64Range(-int64(week), int64(2*week)).Draw(t, "end"))
+	}
+	if rapid.Bool().Draw(t, "known") {
+		s.Since = s.At - schemas.Millis(rapid.Int64Range(-int64(day), int64(12*week)).Draw(t, "since"))
+	}
+	return s
+}
+
+// checkCurve says whether a curve keeps rule 10.
+func checkCurve(t *rapid.T, what string, c forecast.Curve, until schemas.Millis) {
+	last := forecast.Amounts{}
+	for at := c.From(); at <= until+day; at += 17 * 60_000 {
+		a := c.At(at)
+		for _, v := range [...]float64{a.Mean, a.P10, a.P50, a.P90} {
+			if math.IsNaN(v) || math.IsInf(v, 0) || v < 0 {
+				t.Fatalf("%s at %d: %+v", what, at, a)
+			}
+		}
+		if a.P10 > a.P50 || a.P50 > a.P90 {
+			t.Fatalf("%s at %d: quantiles in no order: %+v", what, at, a)
+		}
+		if a.Mean < last.Mean || a.P10 < last.P10 || a.P50 < last.P50 || a.P90 < last.P90 {
+			t.Fatalf("%s falls at %d: %+v after %+v", what, at, a, last)
+		}
+		last = a
+	}
+}
+
+func TestAnySeriesHasAFiniteRisingCurve(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		s := anySeries(t)
+		until := s.At + schemas.Millis(rapid.Int64Range(-int64(day), int64(5*week)).Draw(t, "until"))
+		f := forecast.Project(&s, until)
+		checkCurve(t, string(f.Method), f.Curve, until)
+		if f.Method == forecast.InsufficientData && f.Curve.At(until).P90 != 0 {
+			t.Fatalf("insufficient data, but %+v", f.Curve.At(until))
+		}
+		if again := forecast.Project(&s, until); again.Curve.At(until) != f.Curve.At(until) {
+			t.Fatal("the same series has two forecasts")
+		}
+	})
+}
+
+func TestPartsAndWhatIsNewAddUpToTheWorkspace(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		parts := make([]forecast.Series, rapid.IntRange(0, 5).Draw(t, "parts"))
+		for i := range parts {
+			parts[i] = anySeries(t)
+			parts[i].At = parts[0].At
+		}
+		until := monday + 6*week
+		o := forecast.Workspace(parts, until)
+		checkCurve(t, "total", o.Total.Curve, until)
+		checkCurve(t, "new", o.New, until)
+		for at := o.Total.Curve.From(); at <= until; at += 5*hour + 1234 {
+			sum := o.New.At(at).Mean
+			for i := range o.Parts {
+				sum += o.Parts[i].Curve.At(at).Mean
+			}
+			if got := o.Total.Curve.At(at).Mean; math.Abs(got-sum) > 1e-9*sum {
+				t.Fatalf("at %d: total %v, parts and new %v", at, got, sum)
+			}
+		}
+	})
+}
+
+func TestPausingACampaignTakesItsShareAway(t *testing.T) {
+	parts := []forecast.Series{*eightWeeks(working), *eightWeeks(func(int) float64 { return 1 })}
+	before := forecast.Workspace(parts, monday+week).Total.Curve.At(monday + week)
+	near(t, "both", before.Mean, workingWeek+168, 0.02)
+	parts[0].Paused = []forecast.Span{{From: monday}}
+	after := forecast.Workspace(parts, monday+week).Total.Curve.At(monday + week)
+	near(t, "one of them", after.Mean, 168, 0.02)
+}
+
+func TestCampaignsThatFollowEachOtherAreExpectedToGoOn(t *testing.T) {
+	// One campaign a week, each for a week, 10 an hour.
+	var parts []forecast.Series
+	for k := range 8 {
+		parts = append(parts, forecast.Series{At: monday, Hours: hours(8*168, func(before int) float64 {
+			return map[bool]float64{true: 10}[(before-1)/168 == k]
+		}), EndsAt: monday - schemas.Millis(k)*week + day})
+	}
+	o := forecast.Workspace(parts, monday+2*week)
+	// The last one has a day to go; then others.
+	near(t, "two weeks", o.Total.Curve.At(monday+2*week).Mean, 2*1680, 0.15)
+	if got := o.New.At(monday + 2*week).Mean; got < 1680*1.3 {
+		t.Errorf("new campaigns: %v of about %v", got, 1680*13.0/7)
+	}
+}
+
+func TestTotalRoundsToTheMicroCredit(t *testing.T) {
+	for credits, want := range map[float64]string{
+		0: "0", 1.5: "1.5", 0.0000014: "0.000001", -2.25: "-2.25", 1e15: "1000000000000000",
+		math.NaN(): "0", 1e20: "100000000000000000000",
+	} {
+		if got := forecast.Total(credits).String(); got != want {
+			t.Errorf("%v: got %s, want %s", credits, got, want)
+		}
+	}
+	if got := forecast.Total(math.Inf(1)); got.Sign() <= 0 {
+		t.Errorf("infinite: %s", got)
+	}
+}
+
+func BenchmarkProject(b *testing.B) {
+	series := eightWeeks(func(before int) float64 { return working(before) * (1 + 0.3*math.Sin(float64(before*before))) })
+	b.ReportAllocs()
+	for b.Loop() {
+		forecast.Project(series, monday+31*day)
+	}
+}
