@@ -2,24 +2,16 @@ package notify
 
 import (
 	"bytes"
-	"context"
 	"encoding/json"
 	"fmt"
-	"io"
 	"log/slog"
 	"net/http"
 	"slices"
 	"strings"
-	"sync"
-	"sync/atomic"
-	"syscall"
 	"testing"
 	"time"
 
-	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
 	"github.com/prometheus/client_golang/prometheus"
-
-	"github.com/drawdown/drawdown/internal/storetest"
 )
 
 func TestDeliveriesVerifyAndSayWhatHappened(t *testing.T) {
@@ -185,95 +177,6 @@ func TestReceiverThatIsDownForAnHourGetsAllInOrder(t *testing.T) {
 			t.Errorf("%s: %v", g.id, err)
 		}
 	}
-}
-
-// TestRepeatAfterACrashHasTheSameID: ClickHouse goes away the moment the
-// receiver has the message, so its outcome cannot be recorded; then the process
-// ends.
-func TestRepeatAfterACrashHasTheSameID(t *testing.T) {
-	t.Parallel()
-	r := newRig(t)
-	away := &awayConn{Conn: r.conn}
-	first := r.notifier(func(c *Config) { c.ClickHouse = away })
-	ctx, kill := context.WithCancel(t.Context())
-	var once sync.Once
-	hook := newReceiver(t, func(_ got, w http.ResponseWriter) {
-		once.Do(func() { away.away.Store(true) })
-		w.WriteHeader(http.StatusOK)
-	})
-	r.rule(testRule{workspace: "ws_a", id: "rule_1", webhooks: []map[string]string{standard(hook.URL)}})
-	r.incident("ws_a", "rule_1", "i1", "firing")
-	if err := first.step(t.Context(), ctx); err != nil {
-		t.Fatal(err)
-	}
-	storetest.Wait(t, 10*time.Second, "the outcome could not be recorded", func() (bool, error) { return away.refused.Load() > 0, nil })
-	kill()
-	first.workers.Wait()
-	r.want("i1/firing")
-	r.settle()
-	if ids := hook.ids(); !slices.Equal(ids, []string{"i1/firing", "i1/firing"}) {
-		t.Fatalf("%q", ids)
-	}
-	if a, b := hook.requests()[0], hook.requests()[1]; !bytes.Equal(a.body, b.body) {
-		t.Errorf("%s became %s", a.body, b.body)
-	}
-	r.want("i1/firing", "delivered")
-}
-
-// awayConn takes no INSERT while it is away.
-type awayConn struct {
-	driver.Conn
-	away    atomic.Bool
-	refused atomic.Int32
-}
-
-func (c *awayConn) PrepareBatch(ctx context.Context, query string, o ...driver.PrepareBatchOption) (driver.Batch, error) {
-	if c.away.Load() {
-		c.refused.Add(1)
-		return nil, syscall.ECONNREFUSED
-	}
-	return c.Conn.PrepareBatch(ctx, query, o...)
-}
-
-// TestOutcomeIsRecordedOnceThoughTheAnswerIsLost: the row arrives, the answer
-// of ClickHouse does not; the repeat is none.
-func TestOutcomeIsRecordedOnceThoughTheAnswerIsLost(t *testing.T) {
-	t.Parallel()
-	r := newRig(t)
-	lossy := &lossyConn{Conn: r.conn, lose: 2 * insertAttempts}
-	r.n = r.notifier(func(c *Config) { c.ClickHouse = lossy })
-	hook := newReceiver(t, nil)
-	r.rule(testRule{workspace: "ws_a", id: "rule_1", webhooks: []map[string]string{standard(hook.URL)}})
-	r.incident("ws_a", "rule_1", "i1", "firing")
-	r.settle()
-	r.want("i1/firing", "delivered")
-	if len(hook.ids()) != 1 || lossy.lose != 0 {
-		t.Errorf("%q, %d answers still to lose", hook.ids(), lossy.lose)
-	}
-}
-
-// lossyConn loses the answers of the next INSERTs.
-type lossyConn struct {
-	driver.Conn
-	lose int // of one goroutine at a time
-}
-
-func (c *lossyConn) PrepareBatch(ctx context.Context, query string, o ...driver.PrepareBatchOption) (driver.Batch, error) {
-	b, err := c.Conn.PrepareBatch(ctx, query, o...)
-	return lossyBatch{b, c}, err
-}
-
-type lossyBatch struct {
-	driver.Batch
-	c *lossyConn
-}
-
-func (b lossyBatch) Send() error {
-	if err := b.Batch.Send(); err != nil || b.c.lose == 0 {
-		return err
-	}
-	b.c.lose--
-	return io.ErrUnexpectedEOF
 }
 
 func Test410DisablesUntilTheRuleIsWrittenAnew(t *testing.T) {
@@ -444,45 +347,6 @@ func TestDestinationsFollowTheRule(t *testing.T) {
 		t.Errorf("of a deleted rule came %q", ids)
 	}
 	r.want("i4/firing", "disabled", "disabled")
-}
-
-// TestOwnersShareAndHandOver: two processes with two partitions each, then the
-// other way round, with receivers that fail at first.
-func TestOwnersShareAndHandOver(t *testing.T) {
-	t.Parallel()
-	r := newRig(t)
-	hook := newReceiver(t, nil)
-	hook.setAnswer(http.StatusBadGateway)
-	const workspaces = 16
-	for i := range workspaces {
-		ws := name("ws_", i)
-		r.rule(testRule{workspace: ws, id: "rule_1", webhooks: []map[string]string{standard(hook.URL)}})
-		r.incident(ws, "rule_1", ws, "firing")
-	}
-	owned := map[string][]int{"a": {0, 1}, "b": {2, 3}}
-	a := r.notifier(func(c *Config) { c.Owned = func() []int { return owned["a"] } })
-	b := r.notifier(func(c *Config) { c.Owned = func() []int { return owned["b"] } })
-	both := func() {
-		for range 8 { // four at a time to one host
-			r.stepOf(a)
-			r.stepOf(b)
-		}
-	}
-	both()
-	owned["a"], owned["b"] = owned["b"], owned["a"]
-	both() // too soon to try again
-	if n := len(hook.ids()); n != workspaces {
-		t.Errorf("%d attempts for %d messages", n, workspaces)
-	}
-	hook.setAnswer(http.StatusOK)
-	r.clock.advance(time.Minute)
-	both()
-	for i := range workspaces {
-		r.want(name("ws_", i)+"/firing", "retrying", "delivered")
-	}
-	if len(a.open) != 0 || len(b.open) != 0 {
-		t.Errorf("%d and %d are still open", len(a.open), len(b.open))
-	}
 }
 
 func TestNewRefusesWhatCannotWork(t *testing.T) {
