@@ -21,13 +21,17 @@ import (
 // ExportInput are the parameters of an export.
 type ExportInput struct {
 	WorkspaceID string `path:"workspace_id"`
-	Dataset     string `query:"dataset" required:"true" enum:"events,usage,history" doc:"events: one row per consumption event; usage: one per quarter of an hour, campaign and action; history: the entries of GET history"`
+	Dataset     string `query:"dataset" required:"true" enum:"events,usage,history" doc:"events: one row per consumption event; usage: one per bucket, campaign and action; history: the entries of GET history"`
 	Format      string `query:"format" enum:"csv,ndjson,parquet" default:"csv"`
-	From        string `query:"from" doc:"Start of the range, RFC 3339; default: start of the current period, of history the first entry. Of usage a whole quarter of an hour" example:"2026-11-01T00:00:00Z"`
-	To          string `query:"to" doc:"End of the range, exclusive, RFC 3339; default: end of the current period, of history the last entry. Of usage a whole quarter of an hour" example:"2026-12-01T00:00:00Z"`
+	From        string `query:"from" doc:"Start of the range, RFC 3339; default: start of the current period, of history the first entry. Of usage a whole quarter of an hour, or minute if these are the buckets" example:"2026-11-01T00:00:00Z"`
+	To          string `query:"to" doc:"End of the range, exclusive, RFC 3339; default: end of the current period, of history the last entry. Of usage a whole quarter of an hour, or minute if these are the buckets" example:"2026-12-01T00:00:00Z"`
 	View        string `query:"view" enum:"grouped,events" default:"grouped" doc:"Of history alone: consumption per day and campaign, or event by event"`
 
+	Bucket string `query:"bucket" enum:"1m,15m,1h,1d" default:"15m" doc:"Of usage alone. The first and the last are cut off where the range begins and ends"`
+	TZ     string `query:"tz" doc:"Of usage alone: IANA zone of hours and days; default: UTC" example:"Europe/Berlin"`
+
 	times Range
+	zone  *time.Location // nil: UTC
 }
 
 // Resolve names every wrong parameter.
@@ -37,17 +41,7 @@ func (in *ExportInput) Resolve(ctx huma.Context) []error {
 	if optional(ctx, "view") != nil && in.Dataset != "history" {
 		errs = append(errs, wrong("query.view", in.View, "only for dataset=history"))
 	}
-	if in.Dataset == "usage" {
-		for _, edge := range []struct {
-			name, text string
-			at         schemas.Millis
-		}{{"query.from", in.From, in.times.from}, {"query.to", in.To, in.times.to}} {
-			if edge.at != schemas.NoInstant && edge.at%quarterMillis != 0 {
-				errs = append(errs, wrong(edge.name, edge.text, "not a whole quarter of an hour"))
-			}
-		}
-	}
-	return errs
+	return append(errs, in.resolveUsage(ctx)...)
 }
 
 const exportDescription = `A file with the rows of a range, oldest first (of history newest first), for as many as there are.
@@ -131,9 +125,10 @@ func (s *Server) prepareExport(ctx context.Context, in *ExportInput) (exported, 
 		return exported{}, err
 	}
 	if in.Dataset == "usage" {
-		// Whole quarters that hold the period.
-		about.period.from -= about.period.from % quarterMillis
-		about.period.to = ceil(about.period.to, quarterMillis)
+		// Whole buckets that hold the period.
+		width, _ := in.finest()
+		about.period.from -= about.period.from % width
+		about.period.to = ceil(about.period.to, width)
 	}
 	asked, err := in.times.within(about.period, s.rawFrom())
 	if err != nil {
@@ -142,36 +137,32 @@ func (s *Server) prepareExport(ctx context.Context, in *ExportInput) (exported, 
 	if in.Dataset == "events" && asked.from < s.rawFrom() {
 		return exported{}, problem(CodeResolutionUnavailable, "events before %s may be gone; usage and history are kept", instant(s.rawFrom())).about("query.from", in.From)
 	}
-	rows, err := s.countExport(ctx, in, asked)
+	var cut usageCut
+	var rows int64
+	if in.Dataset == "events" {
+		rows, err = s.countEvents(ctx, in.WorkspaceID, asked)
+	} else if cut, err = in.cutUsage(asked); err == nil {
+		rows, err = s.countUsage(ctx, in, asked, &cut)
+	}
 	if err != nil {
 		return exported{}, err
 	}
-	if rows > maxExportRows {
-		return exported{}, problem(CodeRangeTooLarge, "%d rows, of which one file may have %d; ask for a shorter range", rows, maxExportRows).about("query.from", in.From)
+	if rows > s.exportRows {
+		return exported{}, problem(CodeRangeTooLarge, "up to %d rows, of which one file may have %d; ask for a shorter range", rows, s.exportRows).about("query.from", in.From)
 	}
-	statement, bound := exportStatement(in, asked)
+	statement, bound := exportStatement(in, asked, &cut)
 	return exported{rows: asked, open: func(ctx context.Context) (io.ReadCloser, error) {
 		return s.cfg.StoreHTTP.read(ctx, statement, bound, nil)
 	}}, nil
 }
 
-// countExport returns how many rows there are, from the rollups.
-func (s *Server) countExport(ctx context.Context, in *ExportInput, asked span) (int64, error) {
-	if in.Dataset == "events" {
-		sums, err := s.sums(ctx, "export_count", rollup.Query{Workspace: in.WorkspaceID, Edges: []schemas.Millis{asked.from, asked.to}, Group: rollup.ByNone})
-		if err != nil || len(sums) == 0 {
-			return 0, err
-		}
-		return sums[0].events, nil
+// countEvents returns how many rows there are, from the rollups.
+func (s *Server) countEvents(ctx context.Context, workspaceID string, asked span) (int64, error) {
+	sums, err := s.sums(ctx, "export_count", rollup.Query{Workspace: workspaceID, Edges: []schemas.Millis{asked.from, asked.to}, Group: rollup.ByNone})
+	if err != nil || len(sums) == 0 {
+		return 0, err
 	}
-	bound := parameters{}
-	boundRange(bound, in.WorkspaceID, asked)
-	count := uint64(0)
-	// More than the rows of the file where parts are not merged yet.
-	err := s.query(ctx, "export_count", "SELECT count() FROM usage_15m"+usageRange, bound, func(scan func(...any) error) error {
-		return scan(&count)
-	})
-	return int64(count), err
+	return sums[0].events, nil
 }
 
 func boundRange(bound parameters, workspaceID string, r span) {
@@ -180,12 +171,9 @@ func boundRange(bound parameters, workspaceID string, r span) {
 	bound.Integer("to", int64(r.to))
 }
 
-const usageRange = `
-WHERE workspace_id = {workspace:String} AND usage_15m.bucket >= toDateTime(intDiv({from:Int64}, 1000), 'UTC') AND usage_15m.bucket < toDateTime(intDiv({to:Int64}, 1000), 'UTC')`
-
-// exportStatement makes the statement whose result is the file. Both read in
-// the order of the primary key, so that ClickHouse sorts and keeps nothing.
-func exportStatement(in *ExportInput, asked span) (string, parameters) {
+// exportStatement makes the statement whose result is the file. It reads in the
+// order of the primary key, so that ClickHouse sorts and keeps nothing.
+func exportStatement(in *ExportInput, asked span, cut *usageCut) (string, parameters) {
 	bound := parameters{}
 	boundRange(bound, in.WorkspaceID, asked)
 	text := func(column string) string { return column }
@@ -196,19 +184,11 @@ func exportStatement(in *ExportInput, asked span) (string, parameters) {
 		}
 		attributes = "toJSONString(attributes)"
 	}
-	statement := `SELECT
-    usage_15m.bucket AS start,
-    usage_15m.bucket + INTERVAL 15 MINUTE AS end,
-    ` + text("campaign_id") + ` AS campaign,
-    ` + text("action") + ` AS act,
-    toDecimal128(sum(credits_micro), 6) / 1000000 AS credits,
-    toDecimal128(sum(refunds_micro), 6) / 1000000 AS refunds,
-    sum(usage_15m.events) AS events
-FROM usage_15m` + usageRange + `
-GROUP BY workspace_id, usage_15m.bucket, campaign_id, action
-ORDER BY workspace_id, usage_15m.bucket, campaign_id, action`
 	renamed := "start, end, campaign AS campaign_id, act AS action, credits, refunds, events"
-	if in.Dataset == "events" {
+	var statement string
+	if in.Dataset == "usage" {
+		statement = usageStatement(cut, text, bound)
+	} else {
 		statement = `SELECT
     events.time AS t,
     ` + text("event_id") + ` AS id,
@@ -298,6 +278,9 @@ func (s *Server) sendExport(bounded context.Context, r *http.Request, w http.Res
 func exportHeaders(h http.Header, in *ExportInput, rows span) {
 	kind := exportFormats[in.Format]
 	name := "drawdown-" + in.WorkspaceID + "-" + in.Dataset
+	if in.Dataset == "usage" && in.Bucket != string(schemas.QuarterHour) {
+		name += "-" + in.Bucket
+	}
 	for _, at := range []schemas.Millis{rows.from, rows.to} {
 		if at > timeBegin && at < timeEnd {
 			name += "-" + timeOf(at).Format("20060102T1504Z")

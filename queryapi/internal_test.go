@@ -128,3 +128,6 @@ func TestAPanicInASharedAnswerIsAnErrorOfThoseWhoAsked(t *testing.T) {
 		}
 	}
 }
+
+// LimitExports lets a test see what too many rows are answered with.
+func (s *Server) LimitExports(rows int64) { s.exportRows = rows }

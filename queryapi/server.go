@@ -69,6 +69,7 @@ type Server struct {
 	hub        *liveHub
 	exports    chan struct{} // one for each that is under way
 	ownExports *shares
+	exportRows int64 // most of one
 	boards     boards
 	// What writing needs.
 	bodies    *semaphore.Weighted // bytes of request bodies
@@ -116,6 +117,7 @@ func New(cfg Config) (*Server, error) {
 	}
 	s.hub = newLiveHub(s, cfg.Registerer)
 	s.exports, s.ownExports = make(chan struct{}, exportsAtOnce), newShares(ownExportsAtOnce)
+	s.exportRows = maxExportRows
 	s.failures = httprate.NewRateLimiter(failuresPerMinute, time.Minute)
 	if cfg.RateLimit > 0 {
 		s.limiter = httprate.NewRateLimiter(cfg.RateLimit, time.Minute)
