@@ -3,7 +3,6 @@ package queryapi
 import (
 	"context"
 	"math/big"
-	"sort"
 
 	"github.com/drawdown/drawdown/schemas"
 	"github.com/drawdown/drawdown/schemas/rollup"
@@ -65,17 +64,12 @@ func (s *Server) sums(ctx context.Context, name string, q rollup.Query) ([]sumRo
 		if row.refunds, err = schemas.TotalFromBig(&refunds); err != nil {
 			return err
 		}
-		row.interval = intervalAt(q.Edges, schemas.Millis(edge))
+		row.interval = q.Interval(schemas.Millis(edge))
 		row.other = other == 1
 		rows = append(rows, row)
 		return nil
 	})
 	return rows, err
-}
-
-// intervalAt returns the interval that at is in.
-func intervalAt(edges []schemas.Millis, at schemas.Millis) int {
-	return sort.Search(len(edges), func(i int) bool { return edges[i] > at }) - 1
 }
 
 const dayMillis = 24 * 60 * 60 * 1000

@@ -20,8 +20,9 @@ import (
 
 // cli is the whole command line.
 type cli struct {
-	Up         upCmd         `cmd:"" help:"Run everything on this machine: Kafka and ClickHouse (embedded unless addresses are given), consumer and API."`
+	Up         upCmd         `cmd:"" help:"Run everything on this machine: Kafka and ClickHouse (embedded unless addresses are given), consumer, aggregator and API."`
 	Consume    consumeCmd    `cmd:"" help:"Bring events from Kafka into ClickHouse."`
+	Aggregate  aggregateCmd  `cmd:"" help:"Project usage, evaluate alert rules and deliver alerts."`
 	Serve      serveCmd      `cmd:"" help:"Serve the HTTP API."`
 	Migrate    migrateCmd    `cmd:"" help:"Create the database, its tables and views, and bring them up to date."`
 	Grant      grantCmd      `cmd:"" help:"Grant credits to a workspace, or adjust or void a grant."`
@@ -106,7 +107,7 @@ func newLog(w io.Writer, level slog.Level, format string) *slog.Logger {
 
 // variablesWithoutFlag are settings that only the environment may carry:
 // secrets, and what the embedded stores look for themselves.
-var variablesWithoutFlag = []string{passwordVariable, clientSecretVariable, sessionKeyVariable, "DRAWDOWN_ENGINE"}
+var variablesWithoutFlag = []string{passwordVariable, clientSecretVariable, sessionKeyVariable, webhookSecretVariable, "DRAWDOWN_ENGINE"}
 
 // checkEnvironment refuses DRAWDOWN_ variables that nothing reads: a setting
 // with a typing error must not pass for the default.

@@ -28,6 +28,7 @@ type upCmd struct {
 	countingFlags
 	apiFlags
 	consumerFlags
+	notifyFlags
 	accessFlags
 
 	APIListen        string `name:"api-listen" env:"DRAWDOWN_API_LISTEN" default:"127.0.0.1:8080" help:"Address of the API."`
@@ -155,10 +156,19 @@ func (c *upCmd) runPipeline(ctx context.Context, e *env, n network, started *pha
 		return err
 	}
 	defer func() { _ = closeConn() }()
+	secret, err := c.secret(c.Data, true)
+	if err != nil {
+		return err
+	}
+	aggregating, err := newAggregating(n, c.countingFlags, c.notifyFlags, secret, c.publicURL(api.Addr()), e, registry)
+	if err != nil {
+		return err
+	}
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return consumer.Run(ctx) })
+	group.Go(func() error { return aggregating.Run(ctx) })
 	group.Go(func() error { return server.Run(ctx, api) })
-	started.done(queryapi.Check{Name: "consumers", Ready: consumer.Ready, Live: consumer.Live}, server.Check())
+	started.done(queryapi.Check{Name: "consumers", Ready: consumer.Ready, Live: consumer.Live}, server.Check(), aggregating.check())
 	access := devAccess{URL: "http://" + api.Addr().String(), Token: token}
 	if err := writeSecret(filepath.Join(c.Data, devFile), access); err != nil {
 		return err

@@ -8,7 +8,7 @@
 CREATE TABLE IF NOT EXISTS campaign_projections $ON_CLUSTER
 (
     workspace_id       String COMMENT 'the tenant',
-    campaign_id        String COMMENT 'empty: what no campaign used; *: the whole workspace',
+    campaign_id        String COMMENT 'empty: what no campaign used; +: campaigns that are not there yet; *: the whole workspace',
     made_at            DateTime64(3, 'UTC') COMMENT 'when it was made; of * when the workspace was looked at last',
     watermark          DateTime64(3, 'UTC') COMMENT 'what had been counted then; the curve begins here',
     method             LowCardinality(String) COMMENT 'seasonal, run_rate or insufficient_data',
@@ -20,7 +20,7 @@ CREATE TABLE IF NOT EXISTS campaign_projections $ON_CLUSTER
     p90_micro          Int128 COMMENT '10 % chance that it is more',
     quota_exhausts_at  Nullable(DateTime64(3, 'UTC')) COMMENT 'when the quota is reached, by the median; null: it is not, or there is none',
     curve_at           Array(DateTime64(3, 'UTC')) COMMENT 'instants of the curve, ascending',
-    curve_mean         Array(Float64) COMMENT 'micro-credits expected to be used from the watermark to each',
+    curve_mean         Array(Float64) COMMENT 'credits expected to be used from the watermark to each',
     curve_p10          Array(Float64) COMMENT 'the same, 10 % chance that it is less',
     curve_p50          Array(Float64) COMMENT 'the same, the median',
     curve_p90          Array(Float64) COMMENT 'the same, 10 % chance that it is more'

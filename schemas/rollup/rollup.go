@@ -6,6 +6,7 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"sort"
 	"strings"
 
 	"github.com/drawdown/drawdown/schemas"
@@ -52,6 +53,12 @@ type Query struct {
 	Apart     []schemas.Millis // where the intervals start whose keys are told apart, ascending; nil: all
 	Campaign  *string          // only this campaign; "": only unattributed
 	Action    *string          // only this action
+}
+
+// Interval returns the interval that an instant is in, which is one of the
+// edges in a row of the statement.
+func (q *Query) Interval(at schemas.Millis) int {
+	return sort.Search(len(q.Edges), func(i int) bool { return q.Edges[i] > at }) - 1
 }
 
 // span is [from, to).

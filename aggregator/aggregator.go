@@ -1,0 +1,128 @@
+package aggregator
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/drawdown/drawdown/schemas"
+)
+
+// Config is what an Aggregator needs; everything but Recorded and SessionTimeout
+// is required.
+type Config struct {
+	Brokers    []string
+	Group      string         // consumer group of the aggregators
+	Topics     schemas.Topics // their configured names
+	Partitions int            // of each topic; places a workspace
+	Epoch      uint32         // generation of the topics
+	ClickHouse driver.Conn    // default database set
+	// Recorded is called when incidents were recorded; nil: nobody is.
+	Recorded func()
+	// SessionTimeout is how long a member that is gone keeps its partitions; 0:
+	// 10 s, so that alerts are late by not much more.
+	SessionTimeout time.Duration
+	Now            func() time.Time      // the clock
+	Log            *slog.Logger          // changes of state
+	Registerer     prometheus.Registerer // for the drawdown_aggregator_* metrics
+}
+
+const defaultSessionTimeout = 10 * time.Second
+
+// Aggregator looks after the workspaces of the partitions that it owns.
+type Aggregator struct {
+	cfg     Config
+	log     *slog.Logger
+	metrics *metrics
+
+	mu       sync.Mutex
+	owned    []int     // partitions, ascending
+	lookedAt time.Time // last look that succeeded, or when partitions were given
+	failure  error     // of the last look
+}
+
+// New checks cfg. It does no I/O.
+func New(cfg Config) (*Aggregator, error) {
+	switch {
+	case len(cfg.Brokers) == 0, cfg.Group == "":
+		return nil, errors.New("cannot make an aggregator: Brokers and Group are required")
+	case cfg.ClickHouse == nil:
+		return nil, errors.New("cannot make an aggregator: no ClickHouse connection")
+	case cfg.Partitions <= 0:
+		return nil, fmt.Errorf("cannot make an aggregator: %d partitions", cfg.Partitions)
+	case cfg.Now == nil, cfg.Log == nil, cfg.Registerer == nil:
+		return nil, errors.New("cannot make an aggregator: Now, Log and Registerer are required")
+	}
+	if cfg.SessionTimeout == 0 {
+		cfg.SessionTimeout = defaultSessionTimeout
+	}
+	if cfg.Recorded == nil {
+		cfg.Recorded = func() {}
+	}
+	a := &Aggregator{cfg: cfg, log: cfg.Log.With("stage", "aggregator"), lookedAt: cfg.Now()}
+	a.metrics = newMetrics(cfg.Registerer, a)
+	return a, nil
+}
+
+// Run looks after partitions until ctx ends. It waits for Kafka and ClickHouse
+// for as long as it takes and returns nil after a clean stop.
+func (a *Aggregator) Run(ctx context.Context) error {
+	for ctx.Err() == nil {
+		if err := a.member(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Owned returns the partitions whose workspaces are looked after here.
+func (a *Aggregator) Owned() []int {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return slices.Clone(a.owned)
+}
+
+// staleAfter is how long looks may fail before that is ill health.
+const staleAfter = time.Minute
+
+// Health is an error if what is owned has not been looked at for a minute.
+func (a *Aggregator) Health(context.Context) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if idle := a.cfg.Now().Sub(a.lookedAt); len(a.owned) > 0 && idle > staleAfter {
+		return fmt.Errorf("no workspace has been looked at for %v: %w", idle.Round(time.Second), errors.Join(a.failure, errStuck))
+	}
+	return nil
+}
+
+var errStuck = errors.New("rules are not evaluated")
+
+func (a *Aggregator) own(partitions []int) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.owned, a.lookedAt, a.failure = partitions, a.cfg.Now(), nil
+}
+
+// note remembers how a look ended and logs when that changes.
+func (a *Aggregator) note(ctx context.Context, err error) {
+	a.mu.Lock()
+	before := a.failure
+	a.failure = err
+	if err == nil {
+		a.lookedAt = a.cfg.Now()
+	}
+	a.mu.Unlock()
+	switch {
+	case err != nil && before == nil:
+		a.log.ErrorContext(ctx, "cannot look at workspaces, trying again", "error", err)
+	case err == nil && before != nil:
+		a.log.InfoContext(ctx, "workspaces are looked at again")
+	}
+}

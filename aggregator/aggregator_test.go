@@ -1,0 +1,294 @@
+package aggregator_test
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"log/slog"
+	"math"
+	"math/big"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/drawdown/drawdown/aggregator"
+	"github.com/drawdown/drawdown/internal/storetest"
+	"github.com/drawdown/drawdown/schemas"
+)
+
+func TestMain(m *testing.M) { storetest.Main(m) }
+
+// rig is a database, a broker, and aggregators over them.
+type rig struct {
+	t      testing.TB
+	conn   driver.Conn
+	broker *storetest.Broker
+
+	mu       sync.Mutex
+	log      bytes.Buffer
+	now      time.Time
+	inserted int
+	revision uint64
+}
+
+func newRig(t testing.TB) *rig {
+	t.Helper()
+	db := storetest.ClickHouse(t)
+	return &rig{t: t, conn: db.Conn(t), broker: storetest.Kafka(t, storetest.KafkaOptions{}), now: time.Date(2026, 11, 25, 12, 0, 30, 0, time.UTC)}
+}
+
+func (r *rig) clock() time.Time {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.now
+}
+
+// Write makes the rig a log that many may write.
+func (r *rig) Write(text []byte) (int, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.log.Write(text)
+}
+
+// start runs an aggregator until the test ends or stop is called.
+func (r *rig) start() (a *aggregator.Aggregator, stop func()) {
+	r.t.Helper()
+	a, err := aggregator.New(aggregator.Config{
+		Brokers: []string{r.broker.Addr}, Group: "aggregators", Topics: r.broker.Topics, Partitions: 4, Epoch: 1,
+		ClickHouse: r.conn, SessionTimeout: 2 * time.Second,
+		Now: r.clock, Log: slog.New(slog.NewTextHandler(r, nil)), Registerer: prometheus.NewRegistry(),
+	})
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- a.Run(ctx) }()
+	stop = sync.OnceFunc(func() {
+		cancel()
+		if err := <-done; err != nil {
+			r.t.Errorf("the aggregator ended: %v", err)
+		}
+	})
+	r.t.Cleanup(func() {
+		stop()
+		if r.t.Failed() {
+			r.mu.Lock()
+			defer r.mu.Unlock()
+			r.t.Logf("log:\n%s", &r.log)
+		}
+	})
+	return a, stop
+}
+
+// eventually waits for a state that is near.
+func eventually(t testing.TB, what string, holds func() bool) {
+	t.Helper()
+	storetest.Wait(t, time.Minute, what, func() (bool, error) { return holds(), nil })
+}
+
+func (r *rig) exec(statement string, args ...any) {
+	r.t.Helper()
+	if err := r.conn.Exec(context.Background(), statement, args...); err != nil {
+		r.t.Fatalf("cannot run %q: %v", statement, err)
+	}
+}
+
+// event is one row of events; the views fill the rollups.
+type event struct {
+	workspace, campaign string
+	at                  time.Time
+	credits             schemas.Credits
+}
+
+func (r *rig) insert(events ...event) {
+	r.t.Helper()
+	batch, err := r.conn.PrepareBatch(context.Background(),
+		"INSERT INTO events (workspace_id, time, event_id, campaign_id, credits_micro, kafka_time, epoch, kpart, koff)")
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	for _, e := range events {
+		r.inserted++
+		part := uint16(schemas.Partition([]byte(e.workspace), 4))
+		if err := batch.Append(e.workspace, e.at, fmt.Sprintf("e%d", r.inserted), e.campaign, int64(e.credits), e.at, uint32(1), part, uint64(r.inserted)); err != nil {
+			r.t.Fatal(err)
+		}
+	}
+	if err := batch.Send(); err != nil {
+		r.t.Fatal(err)
+	}
+}
+
+func (r *rig) grant(workspace, id string, credits schemas.Credits, from time.Time, to *time.Time) {
+	r.t.Helper()
+	r.exec(`INSERT INTO credit_entries (workspace_id, time, event_id, type, grant_id, credits_micro, class, priority, effective_at, expires_at, koff)
+		VALUES (?, ?, ?, 'credits.granted', ?, ?, 'paid', 100, ?, ?, 0)`, workspace, from, "ev-"+id, id, int64(credits), from, to)
+}
+
+func (r *rig) campaign(workspace, id, status string, at time.Time, quota *int64, endsAt *time.Time) {
+	r.t.Helper()
+	r.inserted++
+	r.exec(`INSERT INTO campaigns (workspace_id, campaign_id, time, event_id, name, status, quota_micro, ends_at, koff) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+		workspace, id, at, fmt.Sprintf("s%d", r.inserted), "Name of "+id, status, quota, endsAt, uint64(r.inserted))
+}
+
+// counted says that everything is, up to now.
+func (r *rig) counted() {
+	r.t.Helper()
+	r.revision++
+	now := r.clock()
+	for _, topic := range r.broker.Topics.Inputs() {
+		for part := range 4 {
+			r.exec("INSERT INTO ingest_progress (topic, epoch, kpart, next_offset, watermark, at) VALUES (?, 1, ?, ?, ?, ?)",
+				topic, uint16(part), uint64(r.inserted)+r.revision, now, now)
+		}
+	}
+}
+
+type projected struct {
+	method        string
+	used, mean    float64
+	p10, p50, p90 float64
+	at            time.Time
+	quotaAt       *time.Time
+	watermark     time.Time
+	curve         []float64
+}
+
+func (r *rig) projections(workspace string) map[string]projected {
+	r.t.Helper()
+	rows, err := r.conn.Query(context.Background(), `
+SELECT campaign_id, method, used_micro, mean_micro, p10_micro, p50_micro, p90_micro, at, quota_exhausts_at, watermark, curve_mean
+FROM campaign_projections FINAL WHERE workspace_id = ?`, workspace)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	found := make(map[string]projected)
+	for rows.Next() {
+		var (
+			id                        string
+			p                         projected
+			used, mean, p10, p50, p90 big.Int
+		)
+		if err := rows.Scan(&id, &p.method, &used, &mean, &p10, &p50, &p90, &p.at, &p.quotaAt, &p.watermark, &p.curve); err != nil {
+			r.t.Fatal(err)
+		}
+		credits := func(b *big.Int) float64 { f, _ := new(big.Float).SetInt(b).Float64(); return f / 1e6 }
+		p.used, p.mean, p.p10, p.p50, p.p90 = credits(&used), credits(&mean), credits(&p10), credits(&p50), credits(&p90)
+		found[id] = p
+	}
+	if err := rows.Err(); err != nil {
+		r.t.Fatal(err)
+	}
+	return found
+}
+
+// steady is use of so many credits in every hour of the last weeks.
+func (r *rig) steady(workspace, campaign string, perHour schemas.Credits, from, to time.Time) {
+	var events []event
+	for at := from.Truncate(time.Hour); at.Before(to); at = at.Add(time.Hour) {
+		events = append(events, event{workspace, campaign, at.Add(10 * time.Minute), perHour})
+	}
+	r.insert(events...)
+}
+
+// TestProjectionsFollowWhatIsCounted: campaigns are projected to the end of
+// their periods, paused ones to what they used, and all of them add up to the
+// workspace.
+func TestProjectionsFollowWhatIsCounted(t *testing.T) {
+	r := newRig(t)
+	now := r.clock()
+	weeks := now.AddDate(0, 0, -28)
+	expires := now.Truncate(time.Hour).AddDate(0, 0, 10)
+	ends := now.Truncate(time.Hour).AddDate(0, 0, 4)
+	quota := int64(4_000_000_000)
+	r.grant("ws_a", "g1", 100_000_000_000, weeks.Truncate(time.Minute), &expires)
+	r.steady("ws_a", "cmp_on", 5_000_000, weeks, now)
+	r.steady("ws_a", "cmp_ends", 2_000_000, weeks, now)
+	r.steady("ws_a", "cmp_paused", 3_000_000, weeks, now.AddDate(0, 0, -7))
+	r.steady("ws_a", "", 1_000_000, weeks, now)
+	r.campaign("ws_a", "cmp_on", "ACTIVE", weeks, &quota, nil)
+	r.campaign("ws_a", "cmp_ends", "ACTIVE", weeks, nil, &ends)
+	r.campaign("ws_a", "cmp_paused", "ACTIVE", weeks, nil, nil)
+	r.campaign("ws_a", "cmp_paused", "PAUSED", now.AddDate(0, 0, -7), nil, nil)
+	r.counted()
+	r.start()
+
+	var got map[string]projected
+	eventually(t, "projections", func() bool {
+		got = r.projections("ws_a")
+		return len(got) == 6
+	})
+	hours := func(to time.Time) float64 { return to.Sub(now).Hours() }
+	for _, c := range []struct {
+		id            string
+		used, perHour float64
+		at            time.Time
+	}{
+		{"cmp_on", 5 * 673, 5, expires},
+		{"cmp_ends", 2 * 673, 2, ends},
+		{"", 673, 1, expires},
+		{"cmp_paused", 3 * 505, 0, expires},
+	} {
+		p := got[c.id]
+		want := c.used + c.perHour*hours(c.at)
+		if p.used != c.used || !p.at.Equal(c.at) || !p.watermark.Equal(now) {
+			t.Errorf("%q: used %v by %v to %v, want %v to %v", c.id, p.used, p.watermark, p.at, c.used, c.at)
+		}
+		if math.Abs(p.p50-want) > 0.03*want || p.p10 > p.p50 || p.p50 > p.p90 || p.p10 < p.used {
+			t.Errorf("%q: %v < %v < %v, want about %v", c.id, p.p10, p.p50, p.p90, want)
+		}
+	}
+	if p := got["cmp_paused"]; p.p10 != p.used || p.p90 != p.used {
+		t.Errorf("a paused campaign is projected to %v..%v, it used %v", p.p10, p.p90, p.used)
+	}
+	reached := now.Add(time.Duration((4000.0 - 5*673) / 5 * float64(time.Hour)))
+	if p := got["cmp_on"]; p.quotaAt == nil || p.quotaAt.Sub(reached).Abs() > 6*time.Hour {
+		t.Errorf("the quota is reached at %v, want about %v", p.quotaAt, reached)
+	}
+	// What ends before counts as much as it will have used by then.
+	sum := 0.0
+	for id, p := range got {
+		if id != "*" {
+			sum += p.mean - p.used
+		}
+	}
+	if whole := got["*"]; math.Abs(whole.mean-whole.used-sum) > 1e-3*sum {
+		t.Errorf("campaigns add up to %v, the workspace to %v", sum, whole.mean-whole.used)
+	}
+
+	// More is counted, and a new campaign begins.
+	r.mu.Lock()
+	r.now = now.Add(time.Minute)
+	r.mu.Unlock()
+	r.insert(event{"ws_a", "cmp_on", now.Add(10 * time.Second), 50_000_000}, event{"ws_b", "cmp_new", now, 1_000_000})
+	r.steady("ws_a", "cmp_late", 4_000_000, weeks, now) // an import
+	r.campaign("ws_a", "cmp_late", "ACTIVE", weeks, nil, nil)
+	r.counted()
+	eventually(t, "what was counted since", func() bool {
+		a, b := r.projections("ws_a"), r.projections("ws_b")
+		return a["cmp_on"].used == 5*673+50 && b["cmp_new"].used == 1 && b["cmp_new"].method == "insufficient_data" &&
+			a["cmp_late"].method == "seasonal" && a["cmp_late"].used == 4*673
+	})
+}
+
+// TestPartitionsAreTakenOver: what one aggregator leaves, another looks after.
+func TestPartitionsAreTakenOver(t *testing.T) {
+	r := newRig(t)
+	r.insert(event{"ws_a", "cmp_1", r.clock().Add(-time.Hour), 1_000_000})
+	r.counted()
+	first, stopFirst := r.start()
+	eventually(t, "an owner", func() bool { return len(first.Owned()) == 4 })
+	second, _ := r.start()
+	eventually(t, "two owners", func() bool { return len(first.Owned()) == 2 && len(second.Owned()) == 2 })
+	stopFirst()
+	eventually(t, "the one that is left", func() bool { return len(second.Owned()) == 4 })
+	if err := second.Health(t.Context()); err != nil {
+		t.Error(err)
+	}
+	eventually(t, "projections", func() bool { return len(r.projections("ws_a")) > 0 })
+}

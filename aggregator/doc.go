@@ -1,0 +1,24 @@
+// Package aggregator makes what is derived from what the consumers counted:
+// projections of what campaigns and workspaces will have used, and incidents of
+// alert rules. It reads and writes ClickHouse; Kafka tells it whose turn it is.
+//
+// Aggregators are a consumer group on the ledger's topic. The owner of a
+// partition looks after the workspaces that belong in it ([Aggregator.Run],
+// members.go): every second it reads how far its partitions are (watch.go), and
+// looks at the workspaces of which something was counted, and once a minute at
+// all. Looking at one reads its balance, evaluates its rules and records what
+// changed (evaluate.go). Twice a minute what campaigns and workspaces will have
+// used is projected anew (project.go) from hours kept in memory (series.go).
+//
+// # Invariants
+//
+//  1. Everything is evaluated at the watermark, never at now.
+//  2. A workspace has one owner. For a moment it may have two, when one does not
+//     know yet that it is none any more; so each incident's change of state is
+//     recorded under a token that both would use, the first stands, and each
+//     reads back what was recorded before it goes on. Of projections the newest
+//     counts, whoever made it.
+//  3. An INSERT under way is never cancelled.
+//  4. Nothing is kept that could not be made again from the tables; a new owner
+//     begins with what they say.
+package aggregator

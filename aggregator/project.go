@@ -1,0 +1,358 @@
+package aggregator
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/big"
+	"slices"
+	"time"
+
+	"github.com/drawdown/drawdown/aggregator/balance"
+	"github.com/drawdown/drawdown/aggregator/forecast"
+	"github.com/drawdown/drawdown/schemas"
+	"github.com/drawdown/drawdown/schemas/rollup"
+)
+
+// wholeWorkspace is the campaign_id of a workspace's own projection: no
+// campaign can be called so.
+const wholeWorkspace = "*"
+
+// newCampaigns is the campaign_id of what campaigns that are not there yet are
+// expected to use, so that the rest and it add up to the whole.
+const newCampaigns = "+"
+
+const (
+	dayMillis = 24 * hourMillis
+	// leastHorizon is how far a workspace is forecast at least; beyond it, use
+	// goes on as in its last week.
+	leastHorizon = 56 * dayMillis
+	// mostHorizon bounds it: what is beyond a year is as good as its last week.
+	mostHorizon = 366 * dayMillis
+	// maxCurve bounds the points of a campaign's curve, and daysByHour is for
+	// how long the workspace's has one per hour.
+	maxCurve   = 64
+	daysByHour = 7
+	// wholeEvery is how often all hours are read again whatever came: repairs
+	// put in what was counted long ago.
+	wholeEvery = 6 * hourMillis
+)
+
+// projection is what a campaign, or a workspace, will have used by the end of
+// its period.
+type projection struct {
+	campaignID string
+	method     forecast.Method
+	at         schemas.Millis
+	used       schemas.Total // net; of a workspace in its period
+	ahead      forecast.Amounts
+	curve      forecast.Sampled
+	quotaAt    schemas.Millis // NoInstant: never
+}
+
+// outlook is how a workspace goes on.
+type outlook struct {
+	method forecast.Method
+	curve  forecast.Sampled
+}
+
+// project projects anew those workspaces of a partition that have changed, and
+// each once an hour, because nothing having been used says something, too.
+func (w *watch) project(ctx context.Context, p *part, watermark schemas.Millis) error {
+	now := w.a.cfg.Now()
+	if elapsed := now.Sub(p.projectedAt); p.begun && elapsed >= 0 && elapsed < projectEvery {
+		return nil
+	}
+	var due []string
+	for _, id := range p.ids() {
+		ws := p.workspaces[id]
+		if ws.changed || watermark/hourMillis != ws.projectedAt/hourMillis {
+			due = append(due, id)
+		}
+	}
+	begin := time.Now()
+	for chunk := range slices.Chunk(due, readChunk) {
+		if err := w.readHours(ctx, p, chunk, watermark); err != nil {
+			return err
+		}
+	}
+	for _, id := range due {
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		ws := p.workspaces[id]
+		rows, err := w.projectOne(ctx, ws, watermark)
+		if err != nil {
+			return fmt.Errorf("workspace %s: %w", id, err)
+		}
+		if err := w.writeProjections(ctx, ws, rows, watermark); err != nil {
+			return fmt.Errorf("workspace %s: %w", id, err)
+		}
+		ws.changed, ws.projectedAt = false, watermark
+		w.a.metrics.projected.Add(float64(len(rows)))
+	}
+	p.projectedAt = now
+	if len(due) > 0 {
+		w.a.metrics.projectSeconds.Observe(time.Since(begin).Seconds())
+	}
+	return nil
+}
+
+// readHours brings the series of workspaces up to the watermark.
+func (w *watch) readHours(ctx context.Context, p *part, ids []string, watermark schemas.Millis) error {
+	var whole, recent []string
+	recentFrom := watermark - watermark%hourMillis - rereadHours*hourMillis
+	for _, id := range ids {
+		s := &p.workspaces[id].series
+		s.slide(watermark)
+		late := s.touched != 0 && s.touched < recentFrom
+		s.touched = 0
+		if s.wholeAt == 0 || late || watermark-s.wholeAt >= wholeEvery || watermark < s.wholeAt {
+			whole = append(whole, id)
+			s.wholeAt = watermark
+		} else {
+			recent = append(recent, id)
+		}
+	}
+	for _, c := range []struct {
+		ids  []string
+		from schemas.Millis
+	}{{whole, watermark - watermark%hourMillis - (seriesHours-1)*hourMillis}, {recent, recentFrom}} {
+		if len(c.ids) == 0 {
+			continue
+		}
+		for _, id := range c.ids {
+			p.workspaces[id].series.forget(c.from)
+		}
+		bound := rollup.Parameters{}
+		bound.Strings("workspaces", c.ids)
+		bound.Integer("from", int64(c.from/1000))
+		err := w.a.query(ctx, "hours", hoursQuery, bound, func(scan func(...any) error) error {
+			var (
+				id, campaignID string
+				starts         []uint32
+				gross          []float64
+			)
+			if err := scan(&id, &campaignID, &starts, &gross); err != nil {
+				return err
+			}
+			p.workspaces[id].series.set(campaignID, starts, gross)
+			return nil
+		})
+		if err != nil {
+			for _, id := range c.ids {
+				p.workspaces[id].series.wholeAt = 0
+			}
+			return err
+		}
+	}
+	return nil
+}
+
+// projectOne projects a workspace and its campaigns at a watermark.
+func (w *watch) projectOne(ctx context.Context, ws *workspace, watermark schemas.Millis) ([]*projection, error) {
+	period, err := currentPeriod(ws.entries, watermark)
+	if err != nil {
+		return nil, err
+	}
+	life, inPeriod, err := w.netUsed(ctx, ws.id, period.From)
+	if err != nil {
+		return nil, err
+	}
+	ids, parts := ws.parts(watermark, life)
+	horizon := min(max(period.To, watermark+leastHorizon), watermark+mostHorizon)
+	future := forecast.Workspace(parts, horizon)
+	rows := make([]*projection, 0, len(ids)+1)
+	for i, id := range ids {
+		end := period.To
+		var quota *schemas.Credits
+		if state := ws.states[id]; state != nil {
+			quota = state.quota
+			if state.endsAt != schemas.NoInstant {
+				end = state.endsAt
+			}
+		}
+		rows = append(rows, projectionOf(id, &future.Parts[i], watermark, end, life[id], quota))
+	}
+	fresh := forecast.Forecast{Method: future.Total.Method, Curve: future.New}
+	rows = append(rows, projectionOf(newCampaigns, &fresh, watermark, period.To, schemas.Total{}, nil))
+	whole := projectionOf(wholeWorkspace, &future.Total, watermark, period.To, inPeriod, nil)
+	whole.curve = future.Total.Curve.Sample(instants(watermark, horizon, daysByHour*24, period.To))
+	ws.outlook = &outlook{method: future.Total.Method, curve: whole.curve}
+	ws.projections = make(map[string]*projection, len(rows))
+	for _, row := range rows {
+		ws.projections[row.campaignID] = row
+	}
+	return append(rows, whole), nil
+}
+
+// projectionOf looks at a forecast at the end of a period.
+func projectionOf(id string, f *forecast.Forecast, watermark, end schemas.Millis, net schemas.Total, quota *schemas.Credits) *projection {
+	p := &projection{campaignID: id, method: f.Method, at: end, used: net, ahead: f.Curve.At(end), quotaAt: schemas.NoInstant}
+	p.curve = f.Curve.Sample(instants(watermark, max(end, watermark), 0, end))
+	if quota != nil {
+		left := quota.Total().Sub(net)
+		if at, reached := f.Curve.Reaches(left.Float(), forecast.P50); reached && at <= end {
+			p.quotaAt = at
+		}
+	}
+	return p
+}
+
+// instants are those at which a curve is kept: its beginning, each of so many
+// hours, then so far apart that they are not too many, and the end. One of them
+// is also.
+func instants(from, to schemas.Millis, hours int, also schemas.Millis) []schemas.Millis {
+	at := []schemas.Millis{from}
+	next := from - from%hourMillis
+	for range hours {
+		if next += hourMillis; next < to {
+			at = append(at, next)
+		}
+	}
+	step := dayMillis
+	if hours == 0 {
+		for step = hourMillis; (to-from)/step > maxCurve-4; step *= 2 {
+		}
+	}
+	for next += step; next < to; next += step {
+		at = append(at, next)
+	}
+	at = append(at, to)
+	if also > from {
+		at = append(at, also)
+	}
+	slices.Sort(at)
+	return slices.Compact(at)
+}
+
+// parts are the series of a workspace's campaigns: those that are active or have
+// been in the last weeks, and what is unattributed.
+func (ws *workspace) parts(watermark schemas.Millis, life map[string]schemas.Total) ([]string, []forecast.Series) {
+	known := make(map[string]bool)
+	for id := range ws.series.campaigns {
+		known[id] = true
+	}
+	for id, state := range ws.states {
+		if state.status == active || state.quota != nil {
+			known[id] = true
+		}
+	}
+	ids := make([]string, 0, len(known))
+	for id := range known {
+		ids = append(ids, id)
+	}
+	slices.Sort(ids)
+	parts := make([]forecast.Series, len(ids))
+	for i, id := range ids {
+		s := forecast.Series{At: watermark, Zone: ws.zone}
+		for _, micro := range ws.series.upTo(id, watermark) {
+			s.Hours = append(s.Hours, micro/schemas.MicrosPerCredit)
+		}
+		if state := ws.states[id]; state != nil {
+			s.Paused = state.paused()
+			s.Since = ws.since(id, state, life)
+			if state.endsAt != schemas.NoInstant {
+				s.EndsAt = state.endsAt
+			}
+		}
+		parts[i] = s
+	}
+	return ids, parts
+}
+
+// since is from when on a campaign could be used: its first state or start,
+// unless it was used before; 0: not known.
+func (ws *workspace) since(id string, state *campaignState, life map[string]schemas.Total) schemas.Millis {
+	since := state.since
+	if state.startsAt != schemas.NoInstant {
+		since = state.startsAt
+	}
+	for i, gross := range ws.series.campaigns[id] {
+		if gross > 0 {
+			return min(since, ws.series.from+schemas.Millis(i)*hourMillis)
+		}
+	}
+	if _, used := life[id]; used {
+		return 0 // longer ago than anybody looks
+	}
+	return since
+}
+
+// netUsed reads what each campaign used over its life, and the workspace since
+// an instant, in one statement.
+func (w *watch) netUsed(ctx context.Context, id string, since schemas.Millis) (life map[string]schemas.Total, after schemas.Total, err error) {
+	since = min(max(since, rollup.Begin+1), rollup.End-1)
+	q := rollup.Query{
+		Workspace: id, Group: rollup.ByCampaign,
+		Edges: []schemas.Millis{rollup.Begin, since - since%minuteMillis, rollup.End},
+	}
+	life = make(map[string]schemas.Total)
+	err = w.a.sums(ctx, "what was used", q, func(interval int, key string, u used) {
+		life[key] = life[key].Add(u.net)
+		if interval == 1 {
+			after = after.Add(u.net)
+		}
+	})
+	return life, after, err
+}
+
+// currentPeriod is the balance's period, which no usage has a part in.
+func currentPeriod(entries []balance.Entry, at schemas.Millis) (balance.Period, error) {
+	at = at/minuteMillis*minuteMillis + 1
+	segments, err := balance.Segments(entries, at)
+	if err != nil {
+		return balance.Period{}, err
+	}
+	state, err := balance.Burn(entries, segments, at)
+	if err != nil {
+		return balance.Period{}, err
+	}
+	return state.Period, nil
+}
+
+// writeTimeout is for an INSERT, which is not cancelled (invariant 3).
+const writeTimeout = time.Minute
+
+const insertProjections = `INSERT INTO campaign_projections (workspace_id, campaign_id, made_at, watermark, method, at,
+	used_micro, mean_micro, p10_micro, p50_micro, p90_micro, quota_exhausts_at, curve_at, curve_mean, curve_p10, curve_p50, curve_p90)`
+
+// writeProjections writes a workspace's as one block, so that they are seen
+// together.
+func (w *watch) writeProjections(ctx context.Context, ws *workspace, rows []*projection, watermark schemas.Millis) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), writeTimeout)
+	defer cancel()
+	batch, err := w.a.cfg.ClickHouse.PrepareBatch(ctx, insertProjections)
+	if err != nil {
+		return fmt.Errorf("cannot write projections: %w", err)
+	}
+	madeAt := w.a.cfg.Now().UTC()
+	for _, p := range rows {
+		if err := batch.Append(append([]any{ws.id, p.campaignID, madeAt, timeOf(watermark)}, p.columns()...)...); err != nil {
+			return fmt.Errorf("cannot write projections: %w", errors.Join(err, batch.Abort()))
+		}
+	}
+	if err := batch.Send(); err != nil {
+		return fmt.Errorf("cannot write projections: %w", err)
+	}
+	return nil
+}
+
+// columns are the values from method on.
+func (p *projection) columns() []any {
+	micro := func(ahead float64) *big.Int { return p.used.Add(forecast.Total(ahead)).Big() }
+	var quotaAt *time.Time
+	if p.quotaAt != schemas.NoInstant {
+		at := timeOf(p.quotaAt)
+		quotaAt = &at
+	}
+	n := len(p.curve.At)
+	at, mean, p10, p50, p90 := make([]time.Time, n), make([]float64, n), make([]float64, n), make([]float64, n), make([]float64, n)
+	for i, a := range p.curve.Amounts {
+		at[i], mean[i], p10[i], p50[i], p90[i] = timeOf(p.curve.At[i]), a.Mean, a.P10, a.P50, a.P90
+	}
+	return []any{
+		string(p.method), timeOf(p.at), p.used.Big(), micro(p.ahead.Mean), micro(p.ahead.P10), micro(p.ahead.P50), micro(p.ahead.P90),
+		quotaAt, at, mean, p10, p50, p90,
+	}
+}

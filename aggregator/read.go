@@ -1,0 +1,144 @@
+package aggregator
+
+import (
+	"context"
+	"fmt"
+	"math/big"
+	"time"
+
+	"github.com/ClickHouse/clickhouse-go/v2"
+
+	"github.com/drawdown/drawdown/aggregator/balance"
+	"github.com/drawdown/drawdown/schemas"
+	"github.com/drawdown/drawdown/schemas/rollup"
+)
+
+// queryTimeout bounds one statement; a partition of thousands of workspaces is
+// read in chunks, so each takes a part of it.
+const queryTimeout = 30 * time.Second
+
+// querySettings leave a core to the dashboards.
+var querySettings = clickhouse.Settings{
+	"max_threads":      1,
+	"max_memory_usage": 2 << 30,
+}
+
+// query runs a statement with bound parameters and calls scan for each row;
+// name is for errors.
+func (a *Aggregator) query(ctx context.Context, name, statement string, bound rollup.Parameters, scan func(scan func(...any) error) error) (err error) {
+	defer func() {
+		if err != nil {
+			err = fmt.Errorf("cannot read %s: %w", name, err)
+		}
+	}()
+	ctx, cancel := context.WithTimeout(ctx, queryTimeout)
+	defer cancel()
+	ctx = clickhouse.Context(ctx,
+		clickhouse.WithParameters(clickhouse.Parameters(bound)), clickhouse.WithSettings(querySettings))
+	rows, err := a.cfg.ClickHouse.Query(ctx, statement)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if closeErr := rows.Close(); err == nil {
+			err = closeErr
+		}
+	}()
+	for rows.Next() {
+		if err := scan(rows.Scan); err != nil {
+			return err
+		}
+	}
+	return rows.Err()
+}
+
+// readProgress reads how far all partitions are.
+func (a *Aggregator) readProgress(ctx context.Context) (rollup.Progresses, error) {
+	known := make(rollup.Progresses)
+	err := a.query(ctx, "progress", rollup.ProgressQuery, rollup.ProgressParameters(a.cfg.Topics, a.cfg.Epoch), func(scan func(...any) error) error {
+		return known.Scan(a.cfg.Topics, scan)
+	})
+	return known, err
+}
+
+// idsQuery finds every workspace that a counted record names.
+const idsQuery = `
+SELECT DISTINCT workspace_id, toDateTime64(0, 3, 'UTC') FROM (
+    SELECT DISTINCT workspace_id FROM campaign_activity
+    UNION ALL
+    SELECT DISTINCT workspace_id FROM credit_entries
+    UNION ALL
+    SELECT DISTINCT workspace_id FROM campaigns
+    UNION ALL
+    SELECT DISTINCT workspace_id FROM workspaces
+)`
+
+// touchedQuery finds the workspaces of which events were counted from an offset
+// on, and the earliest of these; which offset is the partition's.
+const touchedQuery = `
+SELECT workspace_id, min(time) FROM events
+WHERE epoch = {epoch:UInt32} AND kpart IN {parts:Array(UInt16)} AND koff >= {least:UInt64}
+    AND koff >= transform(kpart, {parts:Array(UInt16)}, {offsets:Array(UInt64)}, toUInt64(0))
+GROUP BY workspace_id`
+
+// entriesQuery reads whole ledgers.
+const entriesQuery = "SELECT " + balance.EntryColumns + `, workspace_id
+FROM credit_entries WHERE workspace_id IN {workspaces:Array(String)}`
+
+// statesQuery reads everything that was said of campaigns, oldest first.
+const statesQuery = `
+SELECT workspace_id, campaign_id, time, name, status, quota_micro, starts_at, ends_at
+FROM campaigns WHERE workspace_id IN {workspaces:Array(String)}
+ORDER BY workspace_id, campaign_id, time, epoch, koff`
+
+// settingsQuery reads what holds of workspaces.
+const settingsQuery = `
+SELECT workspace_id, argMax(name, (time, epoch, koff)), argMax(time_zone, (time, epoch, koff))
+FROM workspaces WHERE workspace_id IN {workspaces:Array(String)}
+GROUP BY workspace_id`
+
+// hoursQuery reads gross credits per hour of each campaign.
+const hoursQuery = `
+SELECT workspace_id, campaign_id, groupArray(hour), groupArray(gross)
+FROM (
+    SELECT workspace_id, campaign_id, toUnixTimestamp(toStartOfHour(bucket)) AS hour,
+        toFloat64(sum(credits_micro + refunds_micro)) AS gross
+    FROM usage_15m
+    WHERE workspace_id IN {workspaces:Array(String)} AND bucket >= {from:UInt32}
+    GROUP BY workspace_id, campaign_id, hour
+)
+GROUP BY workspace_id, campaign_id`
+
+// used is what a campaign, or a workspace, used in an interval.
+type used struct{ net, refunds schemas.Total }
+
+func (u used) gross() schemas.Total { return u.net.Add(u.refunds) }
+
+// sums adds up usage between edges, by interval and key.
+func (a *Aggregator) sums(ctx context.Context, name string, q rollup.Query, add func(interval int, key string, u used)) error {
+	statement, bound := q.Statement()
+	if statement == "" {
+		return nil
+	}
+	return a.query(ctx, name, statement, bound, func(scan func(...any) error) error {
+		var (
+			edge, events int64
+			key          string
+			other        uint8
+			net, refunds big.Int
+			u            used
+			err          error
+		)
+		if err := scan(&edge, &key, &other, &net, &refunds, &events); err != nil {
+			return err
+		}
+		if u.net, err = schemas.TotalFromBig(&net); err != nil {
+			return err
+		}
+		if u.refunds, err = schemas.TotalFromBig(&refunds); err != nil {
+			return err
+		}
+		add(q.Interval(schemas.Millis(edge)), key, u)
+		return nil
+	})
+}

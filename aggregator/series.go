@@ -1,0 +1,99 @@
+package aggregator
+
+import (
+	"github.com/drawdown/drawdown/schemas"
+)
+
+const (
+	minuteMillis schemas.Millis = 60_000
+	hourMillis                  = 60 * minuteMillis
+	// seriesHours is how far back hours are kept: the eight weeks that forecasts
+	// learn from (DESIGN section 8).
+	seriesHours = 8 * 7 * 24
+	// rereadHours is how far back hours are read again at least; what came later
+	// than that has the whole series read.
+	rereadHours = 3
+)
+
+// series are gross micro-credits per hour of each campaign of a workspace, for
+// the last seriesHours; hours without any are 0.
+type series struct {
+	from      schemas.Millis // start of the first hour
+	campaigns map[string][]float64
+	wholeAt   schemas.Millis // watermark of the last whole reading; 0: never
+	touched   schemas.Millis // the earliest event counted since the last reading; 0: none
+}
+
+// touch notes that an event was counted.
+func (s *series) touch(at schemas.Millis) {
+	if s.touched == 0 || at < s.touched {
+		s.touched = at
+	}
+}
+
+// slide makes room for the hour of at and lets go of hours that are too old.
+func (s *series) slide(at schemas.Millis) {
+	from := at - at%hourMillis - (seriesHours-1)*hourMillis
+	switch {
+	case s.campaigns == nil:
+		s.campaigns, s.from = make(map[string][]float64), from
+	case from > s.from:
+		gone := int((from - s.from) / hourMillis)
+		for id, hours := range s.campaigns {
+			kept := make([]float64, seriesHours)
+			if gone < len(hours) {
+				copy(kept, hours[gone:])
+			}
+			s.campaigns[id] = kept
+		}
+		s.from = from
+	}
+}
+
+// forget empties the hours from at on, which are to be read.
+func (s *series) forget(at schemas.Millis) {
+	first := max(int((at-s.from)/hourMillis), 0)
+	for _, hours := range s.campaigns {
+		clear(hours[min(first, len(hours)):])
+	}
+}
+
+// set takes hours of a campaign.
+func (s *series) set(campaignID string, starts []uint32, gross []float64) {
+	hours, ok := s.campaigns[campaignID]
+	if !ok {
+		hours = make([]float64, seriesHours)
+		s.campaigns[campaignID] = hours
+	}
+	for i, start := range starts {
+		if at := int((schemas.Millis(start)*1000 - s.from) / hourMillis); at >= 0 && at < len(hours) {
+			hours[at] = gross[i]
+		}
+	}
+}
+
+// upTo are the hours of a campaign up to an instant, the last one the hour that
+// holds the millisecond before it; nil: there are none.
+func (s *series) upTo(campaignID string, at schemas.Millis) []float64 {
+	hours := s.campaigns[campaignID]
+	last := (at - 1 - s.from) / hourMillis
+	if hours == nil || last < 0 {
+		return nil
+	}
+	return hours[:min(int(last)+1, len(hours))]
+}
+
+// total is the sum over all campaigns.
+func (s *series) total(at schemas.Millis) []float64 {
+	var sum []float64
+	for id := range s.campaigns {
+		hours := s.upTo(id, at)
+		if sum == nil {
+			sum = make([]float64, len(hours))
+		}
+		for i, gross := range hours {
+			sum[i] += gross
+		}
+	}
+	return sum
+}

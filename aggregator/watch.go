@@ -1,0 +1,286 @@
+package aggregator
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/drawdown/drawdown/aggregator/balance"
+	"github.com/drawdown/drawdown/schemas"
+	"github.com/drawdown/drawdown/schemas/rollup"
+)
+
+// watch is what an owner of partitions knows of them.
+type watch struct {
+	a     *Aggregator
+	parts []*part
+}
+
+// part is a partition that is owned.
+type part struct {
+	id         int
+	known      rollup.Progress // up to which everything was looked at
+	begun      bool
+	workspaces map[string]*workspace
+	// projectedAt is when its workspaces were projected last, by the clock.
+	projectedAt time.Time
+}
+
+const (
+	// readChunk is how many workspaces one statement is about.
+	readChunk = 500
+	// projectEvery is how often changed workspaces are projected anew; with
+	// what a look takes it keeps projections younger than two minutes.
+	projectEvery = 30 * time.Second
+)
+
+func newWatch(a *Aggregator, partitions []int) *watch {
+	w := &watch{a: a}
+	for _, id := range partitions {
+		w.parts = append(w.parts, &part{id: id, workspaces: make(map[string]*workspace)})
+	}
+	return w
+}
+
+// look looks at the workspaces of which something was counted since the last
+// one, and at all when another minute of the watermark has begun.
+func (w *watch) look(ctx context.Context) error {
+	progress, err := w.a.readProgress(ctx)
+	if err != nil {
+		return err
+	}
+	touched, err := w.touched(ctx, progress)
+	if err != nil {
+		return err
+	}
+	var failed []error
+	for _, p := range w.parts {
+		if ctx.Err() != nil {
+			break
+		}
+		// One partition's trouble is not another's.
+		if err := w.lookAt(ctx, p, progress.Of(p.id, w.a.cfg.Topics), touched[p.id]); err != nil {
+			failed = append(failed, fmt.Errorf("partition %d: %w", p.id, err))
+		}
+	}
+	return errors.Join(failed...)
+}
+
+// touch is a workspace of which events were counted, and the earliest of them.
+type touch struct {
+	id    string
+	first schemas.Millis
+}
+
+// touched returns the workspaces of which events were counted since the last
+// look; all of a partition that was never looked at.
+func (w *watch) touched(ctx context.Context, progress rollup.Progresses) (map[int][]touch, error) {
+	touched := make(map[int][]touch)
+	bound := rollup.Parameters{}
+	var parts, offsets []string
+	least, all := uint64(1)<<63, false
+	for _, p := range w.parts {
+		now := progress.Of(p.id, w.a.cfg.Topics)
+		switch {
+		case !p.begun:
+			all = true
+		case now.Consumption > p.known.Consumption:
+			parts = append(parts, strconv.Itoa(p.id))
+			offsets = append(offsets, strconv.FormatUint(p.known.Consumption, 10))
+			least = min(least, p.known.Consumption)
+		}
+	}
+	take := func(scan func(...any) error) error {
+		var id string
+		var first time.Time
+		err := scan(&id, &first)
+		p := schemas.Partition([]byte(id), w.a.cfg.Partitions)
+		touched[p] = append(touched[p], touch{id, millisOf(first)})
+		return err
+	}
+	if all {
+		return touched, w.a.query(ctx, "the workspaces", idsQuery, bound, take)
+	}
+	if len(parts) == 0 {
+		return touched, nil
+	}
+	bound.Integer("epoch", int64(w.a.cfg.Epoch))
+	bound["parts"] = "[" + strings.Join(parts, ",") + "]"
+	bound["offsets"] = "[" + strings.Join(offsets, ",") + "]"
+	bound["least"] = strconv.FormatUint(least, 10)
+	return touched, w.a.query(ctx, "what was counted", touchedQuery, bound, take)
+}
+
+// lookAt looks at a partition.
+func (w *watch) lookAt(ctx context.Context, p *part, now rollup.Progress, touched []touch) error {
+	if now.Watermark == schemas.NoInstant {
+		return nil
+	}
+	minute := now.Watermark/minuteMillis != p.known.Watermark/minuteMillis
+	if p.begun && now.Revision == p.known.Revision && !minute {
+		return nil
+	}
+	begin := time.Now()
+	looked := make(map[string]bool)
+	for _, t := range touched {
+		looked[t.id] = true
+		ws := p.workspace(t.id)
+		ws.changed = true
+		ws.series.touch(t.first)
+	}
+	if err := w.readChanges(ctx, p, now, looked); err != nil {
+		return err
+	}
+	if minute {
+		for id := range p.workspaces {
+			looked[id] = true
+		}
+	}
+	if err := w.project(ctx, p, now.Watermark); err != nil {
+		return err
+	}
+	p.known, p.begun = now, true
+	w.a.metrics.lookSeconds.Observe(time.Since(begin).Seconds())
+	return nil
+}
+
+func (p *part) workspace(id string) *workspace {
+	found, ok := p.workspaces[id]
+	if !ok {
+		found = newWorkspace(id)
+		p.workspaces[id] = found
+	}
+	return found
+}
+
+// ids returns the workspaces of the partition in order.
+func (p *part) ids() []string {
+	ids := make([]string, 0, len(p.workspaces))
+	for id := range p.workspaces {
+		ids = append(ids, id)
+	}
+	slices.Sort(ids)
+	return ids
+}
+
+// readChanges reads ledgers and states anew if their topics have moved, and
+// notes whose they are. New workspaces may be named by them alone.
+func (w *watch) readChanges(ctx context.Context, p *part, now rollup.Progress, looked map[string]bool) error {
+	ledger, states := !p.begun || now.Ledger != p.known.Ledger, !p.begun || now.States != p.known.States
+	if p.begun && (ledger || states) {
+		bound := rollup.Parameters{}
+		err := w.a.query(ctx, "the workspaces", idsQuery, bound, func(scan func(...any) error) error {
+			var id string
+			var begin time.Time
+			err := scan(&id, &begin)
+			if schemas.Partition([]byte(id), w.a.cfg.Partitions) == p.id {
+				p.workspace(id)
+			}
+			return err
+		})
+		if err != nil {
+			return err
+		}
+	}
+	for chunk := range slices.Chunk(p.ids(), readChunk) {
+		var fresh []string // read for the first time
+		for _, id := range chunk {
+			if p.workspaces[id].states == nil {
+				fresh = append(fresh, id)
+			}
+		}
+		for _, c := range []struct {
+			all  bool
+			read func(context.Context, *part, []string, map[string]bool) error
+		}{{ledger, w.readEntries}, {states, w.readStates}, {states, w.readSettings}} {
+			ids := fresh
+			if c.all {
+				ids = chunk
+			}
+			if len(ids) == 0 {
+				continue
+			}
+			if err := c.read(ctx, p, ids, looked); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (w *watch) readEntries(ctx context.Context, p *part, ids []string, looked map[string]bool) error {
+	ledgers := make(map[string][]balance.Entry)
+	bound := rollup.Parameters{}
+	bound.Strings("workspaces", ids)
+	err := w.a.query(ctx, "ledgers", entriesQuery, bound, func(scan func(...any) error) error {
+		var id string
+		e, err := balance.ScanEntry(scan, &id)
+		ledgers[id] = append(ledgers[id], e)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	for _, id := range ids {
+		if ws := p.workspaces[id]; len(ws.entries) != len(ledgers[id]) {
+			ws.entries, ws.changed, looked[id] = ledgers[id], true, true
+		}
+	}
+	return nil
+}
+
+func (w *watch) readStates(ctx context.Context, p *part, ids []string, looked map[string]bool) error {
+	states := make(map[string]map[string]*campaignState, len(ids))
+	for _, id := range ids {
+		states[id] = make(map[string]*campaignState)
+	}
+	bound := rollup.Parameters{}
+	bound.Strings("workspaces", ids)
+	err := w.a.query(ctx, "campaigns", statesQuery, bound, func(scan func(...any) error) error {
+		var (
+			id, campaignID, name, status string
+			at                           time.Time
+			quota                        *int64
+			startsAt, endsAt             *time.Time
+		)
+		if err := scan(&id, &campaignID, &at, &name, &status, &quota, &startsAt, &endsAt); err != nil {
+			return err
+		}
+		state, ok := states[id][campaignID]
+		if !ok {
+			state = &campaignState{since: millisOf(at)}
+			states[id][campaignID] = state
+		}
+		state.say(millisOf(at), name, status, quota, startsAt, endsAt)
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	for _, id := range ids {
+		p.workspaces[id].states, p.workspaces[id].changed, looked[id] = states[id], true, true
+	}
+	return nil
+}
+
+func (w *watch) readSettings(ctx context.Context, p *part, ids []string, _ map[string]bool) error {
+	bound := rollup.Parameters{}
+	bound.Strings("workspaces", ids)
+	return w.a.query(ctx, "settings", settingsQuery, bound, func(scan func(...any) error) error {
+		var id, name, zone string
+		if err := scan(&id, &name, &zone); err != nil {
+			return err
+		}
+		ws := p.workspaces[id]
+		ws.name, ws.zone = name, time.UTC
+		// A zone that this machine's tzdata does not have yet stops nothing.
+		if location, err := time.LoadLocation(zone); err == nil {
+			ws.zone = location
+		}
+		return nil
+	})
+}
