@@ -15,6 +15,14 @@ type Amounts struct {
 	P10, P50, P90 float64
 }
 
+// rise raises figures that would fall (rule 10).
+func (a *Amounts) rise(before *Amounts) {
+	a.Mean = max(a.Mean, before.Mean)
+	a.P10 = max(a.P10, before.P10)
+	a.P50 = max(a.P50, before.P50, a.P10)
+	a.P90 = max(a.P90, before.P90, a.P50)
+}
+
 // Curve is cumulative use from an instant on. No figure of it ever falls from
 // one instant to a later one, and P10 <= P50 <= P90 at each. The zero Curve
 // is one on which nothing is ever used.

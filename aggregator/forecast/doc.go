@@ -37,23 +37,28 @@
 //  6. The level, use per unit of profile, is a mix of exponential smoothings
 //     of days (blocks of 24 h that end at the instant) with half-lives of 2,
 //     4, 8 and 16 days and of the plain mean. Half-lives in place of one
-//     fitted constant, because eight weeks cannot tell constants apart.
-//  7. In the mix, a candidate weighs the inverse of its mean squared past
-//     error, to the fourth power; that is chosen for 1, 7 and 14 days ahead
-//     apart and interpolated (combination by past performance: Bates and
-//     Granger 1969; Timmermann 2006).
+//     fitted constant, because eight weeks cannot tell constants apart. A run
+//     rate is the plain mean.
+//  7. In the mix, a candidate weighs the less the larger its mean squared past
+//     errors are (bursts bounded): m1 and m7, those of one and of seven days
+//     ahead. One day ahead it weighs m1^-8, seven days ahead m1^-4 m7^-4, and
+//     from 21 days on the same times its rank from fast to slow; in between,
+//     levels are interpolated. (Combination by past performance: Bates and
+//     Granger 1969; Timmermann 2006.)
 //  8. The band comes from what the same mix would have missed at every past
 //     day of the history (rolling origins), relative to the level, at 1 to 28
 //     days ahead: its quantiles by the rank of split conformal prediction
 //     (Vovk et al. 2005), blended with a gamma distribution (Wilson and
 //     Hilferty 1931) whose variance, noise / days + drift, is fitted to all
-//     of these errors, bursts bounded. Few independent errors give way to the gamma
-//     distribution, and so does everything beyond the longest horizon that was
-//     seen, and every run rate. p50 is a median, not the mean: of bursty use it is lower.
-//  9. A run rate of something without an end is doubted: it is expected to go
-//     on for as long as it has, and a week (Gott 1993: of all ages at which
-//     one could look, none is special), so the hour t ahead counts
-//     age / (age + t).
+//     of these errors, bursts bounded. The fewer independent errors there are
+//     at a horizon, the wider is the band (as Student's t is wider than the
+//     normal distribution) and the more does the gamma distribution weigh;
+//     beyond the longest horizon seen it is all there is. p50 is a median, not
+//     the mean: of bursty use it is lower.
+//  9. A run rate of something younger than 14 days and without an end is
+//     doubted: it is expected to go on for as long as it has, and a week (Gott
+//     1993: of all ages at which one could look, none is special), so the hour
+//     t ahead counts age / (age + t).
 //  10. No figure of a curve falls with time, and p10 <= p50 <= p90.
 //  11. A workspace is its parts and what is new: Total.Mean = sum of
 //     Parts.Mean + New.Mean at every instant. New is what the workspace's own

@@ -49,43 +49,78 @@ func Project(s *Series, until schemas.Millis) Forecast {
 	switch {
 	case h.activeHours >= seasonalHours && h.usedHours >= seasonalUsedHours:
 		p := newProfile(h)
-		return newPast(newDays(h, p), Seasonal).forecast(s, h, Seasonal, p, until)
+		return newDays(h, p).seasonal().along(s, h, p, until)
 	case h.activeHours >= runRateHours && h.usedHours >= runRateUsedHours,
 		h.knownSince && h.activeHours >= silentHours:
 		p := flatProfile()
-		return newPast(newDays(h, p), RunRate).forecast(s, h, RunRate, p, until)
+		return newDays(h, p).runRate().along(s, h, p, until)
 	}
 	return Forecast{Method: InsufficientData, Curve: Curve{at: s.At}}
 }
 
-// forecast lays the level along the profile over the hours to come.
-func (p *past) forecast(s *Series, h *history, method Method, shape *profile, until schemas.Millis) Forecast {
-	f := Forecast{Method: method, Level: p.levels[1] / hoursPerDay, Curve: Curve{at: s.At}}
+// model is a level, per unit of profile and day, and how sure it is.
+type model struct {
+	method Method
+	levels atAnchors
+	band   *band
+}
+
+// seasonal mixes the candidates for the level by what their past errors were.
+func (d *days) seasonal() *model {
+	candidates := d.candidateLevels()
+	weights := d.mixes(candidates)
+	mixed := make([]atAnchors, len(candidates))
+	for day := range mixed {
+		for i := range weights {
+			mixed[day][i] = weights[i].dot(&candidates[day])
+		}
+	}
+	return &model{
+		method: Seasonal,
+		levels: mixed[d.count],
+		band: d.newBand(minDays, candidates[d.count][meanOfAll], func(day, ahead int) float64 {
+			return mixed[day].at(float64(ahead))
+		}),
+	}
+}
+
+// runRate takes the mean of everything for the level, and for what it would
+// have been on every day before.
+func (d *days) runRate() *model {
+	mean := 0.0
+	if expected := d.expected[d.count]; expected > 0 {
+		mean = d.use[d.count] / expected
+	}
+	m := &model{method: RunRate, band: d.newBand(0, mean, func(int, int) float64 { return mean })}
+	for i := range m.levels {
+		m.levels[i] = mean
+	}
+	return m
+}
+
+// along lays the level along the profile over the hours to come.
+func (m *model) along(s *Series, h *history, shape *profile, until schemas.Millis) Forecast {
+	f := Forecast{Method: m.method, Level: m.levels.at(7) / hoursPerDay, Curve: Curve{at: s.At}}
 	first := floorHour(s.At)
 	until = min(until, s.At+maxHorizon)
-	hours := int((until - first + hourMillis - 1) / hourMillis)
-	shares := make([]float64, hours)
+	shares := make([]float64, (until-first+hourMillis-1)/hourMillis)
 	activeShares(shares, first, s.At, until, s.Paused, s.EndsAt)
-	f.Curve.knots = make([]Amounts, hours+1)
+	f.Curve.knots = make([]Amounts, len(shares)+1)
 	calendar := calendarOf(s.Zone)
 	ahead, age := 0.0, h.activeHours+trust
-	doubted := method == RunRate && s.EndsAt == 0
+	doubted := m.method == RunRate && s.EndsAt == 0 && h.activeHours < seasonalHours
 	for i, share := range shares {
 		before, knot := f.Curve.knots[i], &f.Curve.knots[i+1]
 		if share == 0 {
 			*knot = before
 			continue
 		}
-		believed := 1.0
 		if doubted {
-			believed = age / (age + float64(i)) // rule 9
+			share *= age / (age + float64(i)) // rule 9
 		}
-		ahead += believed * share * shape[calendar.hourOfWeek(first+hourMillis*schemas.Millis(i))] / hoursPerDay
-		*knot = p.band(ahead)
-		knot.Mean = max(knot.Mean, before.Mean)
-		knot.P10 = max(knot.P10, before.P10)
-		knot.P50 = max(knot.P50, before.P50, knot.P10)
-		knot.P90 = max(knot.P90, before.P90, knot.P50)
+		ahead += share * shape[calendar.hourOfWeek(first+hourMillis*schemas.Millis(i))] / hoursPerDay
+		*knot = m.band.around(m.levels.at(ahead), ahead)
+		knot.rise(&before)
 	}
 	return f
 }

@@ -66,11 +66,7 @@ func scaled(a Amounts, mean float64) Amounts {
 // rise raises figures that would fall.
 func rise(knots []Amounts) {
 	for i := 1; i < len(knots); i++ {
-		last, k := knots[i-1], &knots[i]
-		k.Mean = max(k.Mean, last.Mean)
-		k.P10 = max(k.P10, last.P10)
-		k.P50 = max(k.P50, last.P50, k.P10)
-		k.P90 = max(k.P90, last.P90, k.P50)
+		knots[i].rise(&knots[i-1])
 	}
 }
 
