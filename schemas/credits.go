@@ -287,7 +287,7 @@ func (t Total) Micro() (int64, bool) {
 // Float returns the total in whole credits for forecasts and ratios; it is
 // not exact.
 func (t Total) Float() float64 {
-	return (float64(t.Hi)*math.Exp2(64) + float64(t.Lo)) / MicrosPerCredit
+	return (float64(t.Hi)*(1<<64) + float64(t.Lo)) / MicrosPerCredit
 }
 
 // Big returns the total in micro-credits.

@@ -38,7 +38,9 @@ func Restore(rows []schemas.AlertChange) Book {
 		key := Key{row.RuleID, row.RuleRevision, row.Subject}
 		s, known := b[key]
 		if !known || row.Sequence > s.Sequence {
-			s = State{Sequence: row.Sequence, Kind: row.Kind, IncidentID: row.IncidentID, Since: row.At, At: row.At}
+			s = State{
+				WorkspaceID: row.WorkspaceID, Kind: row.Kind, IncidentID: row.IncidentID, Sequence: row.Sequence, Since: row.At, At: row.At,
+			}
 		}
 		s.Phase, s.At = row.State, max(s.At, row.At)
 		s.Fired = s.Fired || row.State == schemas.AlertFiring
@@ -93,11 +95,14 @@ func (b Book) Recall(rules []schemas.AlertRule, past ...*Figures) {
 // transitions are in the order of the rules, then of the figures; the caller
 // records them, each under its Token, and Reads back what was recorded.
 func (b Book) Advance(rules []schemas.AlertRule, figures *Figures) []Transition {
-	var (
-		transitions []Transition
-		findings    []Finding
-		looked      map[Key]bool // at, of open incidents
-	)
+	transitions, _ := b.advance(rules, figures, nil)
+	return transitions
+}
+
+// advance is Advance with room for findings, which it returns.
+func (b Book) advance(rules []schemas.AlertRule, figures *Figures, findings []Finding) ([]Transition, []Finding) {
+	var transitions []Transition
+	looked := 0 // at, of incidents that are open now
 	for i := range rules {
 		rule := &rules[i]
 		findings = evaluate(findings[:0], rule, figures)
@@ -110,18 +115,29 @@ func (b Book) Advance(rules []schemas.AlertRule, figures *Figures) []Transition 
 			}
 			transitions = append(transitions, moved...)
 			if s.Open() {
-				if looked == nil {
-					looked = map[Key]bool{}
-				}
-				looked[key] = true
+				looked++
 			}
 		}
 	}
-	return append(transitions, b.endOthers(rules, looked, figures.At)...)
+	for _, s := range b {
+		if s.Open() {
+			looked--
+		}
+	}
+	if looked == 0 {
+		return transitions, findings
+	}
+	return append(transitions, b.endOthers(rules, figures)...), findings
 }
 
-// endOthers is rule 15.
-func (b Book) endOthers(rules []schemas.AlertRule, looked map[Key]bool, at schemas.Millis) []Transition {
+// endOthers is rule 15: it resolves what is open and no rule looks at.
+func (b Book) endOthers(rules []schemas.AlertRule, figures *Figures) []Transition {
+	looked := map[Key]bool{}
+	for i := range rules {
+		for _, f := range Evaluate(&rules[i], figures) {
+			looked[Key{rules[i].RuleID, rules[i].Revision, f.Subject}] = true
+		}
+	}
 	var others []Key
 	for key, s := range b {
 		if s.Open() && !looked[key] {
@@ -132,19 +148,16 @@ func (b Book) endOthers(rules []schemas.AlertRule, looked map[Key]bool, at schem
 	var transitions []Transition
 	for _, key := range others {
 		i := slices.IndexFunc(rules, func(r schemas.AlertRule) bool { return r.RuleID == key.RuleID })
-		var rule *schemas.AlertRule
-		reason := RuleDeleted
-		if i < 0 {
-			// Rows of rules are never taken away; rules of tests may be.
-			rule = &schemas.AlertRule{RuleID: key.RuleID, SilencedUntil: schemas.NoInstant}
-		} else {
+		// Rows of rules are never taken away; rules of tests may be.
+		rule, reason := &schemas.AlertRule{RuleID: key.RuleID, SilencedUntil: schemas.NoInstant}, RuleDeleted
+		if i >= 0 {
 			rule = &rules[i]
 			reason = b.whyOver(rule, key)
 		}
 		if reason == overAsUsual {
 			continue
 		}
-		s, moved := b[key].end(key, rule, at, reason)
+		s, moved := b[key].end(key, rule, figures.At, reason)
 		b[key] = s
 		transitions = append(transitions, moved...)
 	}

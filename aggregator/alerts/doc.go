@@ -67,4 +67,9 @@
 //  16. Silence keeps people from being told ([Transition].Deliver), not
 //     incidents from happening. Never told: pending, and the end of what never
 //     fired.
+//  17. A replay evaluates as rules 1 to 16 say, at even steps, by what is known
+//     now: late events and corrections are where they belong, outages are not
+//     seen, and what was issued later is not foreseen. A window shorter than a
+//     bucket of the timeline is its part of the last bucket. Forecasts are made
+//     once a day, from what had been counted then, and reckoned from there.
 package alerts

@@ -19,7 +19,14 @@ const (
 // noon is 2025-11-21T12:00:00Z.
 var noon = schemas.MillisOf(time.Date(2025, 11, 21, 12, 0, 0, 0, time.UTC))
 
-func credits(t testing.TB, text string) schemas.Total {
+// fataler is what testing.T, testing.B and rapid.T have in common.
+type fataler interface {
+	Helper()
+	Fatal(args ...any)
+	Fatalf(format string, args ...any)
+}
+
+func credits(t fataler, text string) schemas.Total {
 	t.Helper()
 	c, err := schemas.ParseCredits(text)
 	if err != nil {
@@ -28,7 +35,7 @@ func credits(t testing.TB, text string) schemas.Total {
 	return c.Total()
 }
 
-func ruleOf(t testing.TB, kind schemas.AlertKind, params string) schemas.AlertRule {
+func ruleOf(t fataler, kind schemas.AlertKind, params string) schemas.AlertRule {
 	t.Helper()
 	p, err := schemas.ParseAlertParams(kind, []byte(params))
 	if err != nil {

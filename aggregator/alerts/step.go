@@ -31,13 +31,14 @@ const (
 // that of a subject without any incident. Apart from what Recall brings back,
 // the rows of its newest incident say it all.
 type State struct {
-	Phase      schemas.AlertState // empty: there was no incident
-	IncidentID string             // of the newest incident
-	Sequence   uint32             // of the newest incident: how many there were
-	Kind       schemas.AlertKind  // of the rule then
-	Fired      bool               // it did
-	Since      schemas.Millis     // when it began: the instant of its first row
-	At         schemas.Millis     // of its last row
+	Phase       schemas.AlertState // empty: there was no incident
+	WorkspaceID string
+	Kind        schemas.AlertKind // of the rule then
+	IncidentID  string            // of the newest incident
+	Sequence    uint32            // of the newest incident: how many there were
+	Fired       bool              // it did
+	Since       schemas.Millis    // when it began: the instant of its first row
+	At          schemas.Millis    // of its last row
 
 	// clearing says that the condition has been over since clearSince.
 	clearing   bool
@@ -101,7 +102,7 @@ func (s *State) clear(f *Finding) {
 }
 
 func (s State) begin(rule *schemas.AlertRule, f *Finding) (State, []Transition) {
-	next := State{Sequence: s.Sequence + 1, Kind: rule.Kind, Since: f.At}
+	next := State{WorkspaceID: rule.WorkspaceID, Kind: rule.Kind, Sequence: s.Sequence + 1, Since: f.At}
 	next.IncidentID = incidentID(rule, f.Subject, next.Sequence, f.At)
 	if rule.Params.For > 0 {
 		return next.move(rule, schemas.AlertPending, f.At, overAsUsual, f)
@@ -146,7 +147,7 @@ func (s State) end(key Key, rule *schemas.AlertRule, at schemas.Millis, reason R
 		RuleChanged: "the rule was changed", SubjectGone: "the rule does not apply to " + key.Subject + " any more",
 	}[reason]
 	change := schemas.AlertChange{
-		WorkspaceID: rule.WorkspaceID, RuleID: key.RuleID, RuleRevision: key.Revision, Kind: s.Kind,
+		WorkspaceID: s.WorkspaceID, RuleID: key.RuleID, RuleRevision: key.Revision, Kind: s.Kind,
 		Subject: key.Subject, Message: fmt.Sprintf("Resolved: %s", what),
 		Detail: Detail{CampaignID: key.Subject, Reason: reason}.JSON(),
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"testing"
+	"time"
 
 	"pgregory.net/rapid"
 
@@ -65,18 +66,7 @@ func drawLooks(t *rapid.T) []look {
 }
 
 func drawRule(t *rapid.T) schemas.AlertRule {
-	return ruleOf2(t, schemas.BalanceBelow, fmt.Sprintf(`{"credits":100,"for":%d}`, rapid.SampledFrom([]int{0, 0, 1, 5, 12}).Draw(t, "for")))
-}
-
-func ruleOf2(t *rapid.T, kind schemas.AlertKind, params string) schemas.AlertRule {
-	p, err := schemas.ParseAlertParams(kind, []byte(params))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return schemas.AlertRule{
-		WorkspaceID: "acme", RuleID: "r", Version: 1, Revision: 1, Kind: kind, Name: string(kind), Enabled: true,
-		Params: p, SilencedUntil: schemas.NoInstant,
-	}
+	return ruleOf(t, schemas.BalanceBelow, fmt.Sprintf(`{"credits":100,"for":%d}`, rapid.SampledFrom([]int{0, 0, 1, 5, 12}).Draw(t, "for")))
 }
 
 // expected is rule 12 in the words of the history of looks, from the start of
@@ -229,7 +219,7 @@ func checkRows(t *rapid.T, rule schemas.AlertRule, rows []schemas.AlertChange) {
 // instants, and one may record between the other's reading and recording.
 func TestTwoEvaluatorsRecordOneIncidentPerCrossing(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		rule := ruleOf2(t, schemas.BalanceBelow, `{"credits":100}`)
+		rule := ruleOf(t, schemas.BalanceBelow, `{"credits":100}`)
 		rules := []schemas.AlertRule{rule}
 		// The truth: stretches of half an hour or more below and above the
 		// threshold, of which everybody sees each.
@@ -375,7 +365,7 @@ func TestWhatIsNoLongerLookedAtEnds(t *testing.T) {
 		for range 2 {
 			for _, tr := range book.Advance(c.rules, c.figures) {
 				got = append(got, fmt.Sprintf("%s %d %s %s %s", tr.Subject, tr.RuleRevision, tr.Kind, tr.State, tr.Reason))
-				if !tr.Deliver || tr.Message == "" {
+				if !tr.Deliver || tr.Message == "" || tr.WorkspaceID != rule.WorkspaceID {
 					t.Errorf("%s: %+v", name, tr)
 				}
 			}
@@ -436,5 +426,30 @@ func TestTheSameRuleElsewhereIsAnotherIncident(t *testing.T) {
 	}
 	if len(ids) != 2*3 { // a tenth left, exhausted, and no runway
 		t.Errorf("%d incidents", len(ids))
+	}
+}
+
+// TestNoZoneAndNoClockChangeMatters: figures around the end of summer time say
+// the same in every zone; only dates in messages may differ.
+func TestNoZoneAndNoClockChangeMatters(t *testing.T) {
+	berlin, err := schemas.LoadZone("Europe/Berlin")
+	if err != nil {
+		t.Fatal(err)
+	}
+	rules := schemas.DefaultAlertRules("acme")
+	run := func(zone *time.Location) (said []string) {
+		book := alerts.Book{}
+		for i := range schemas.Millis(3 * 24 * 4) {
+			at := schemas.MillisOf(time.Date(2025, 10, 25, 0, 0, 0, 0, time.UTC)) + i*quarter
+			f := look{at, 2100 - 7*int64(i)}.figures()
+			f.Zone, f.Runway = zone, alerts.Runway{ExhaustsAt: at + 9*day - i*quarter, Method: "run_rate"}
+			for _, tr := range book.Advance(rules, f) {
+				said = append(said, fmt.Sprintf("%s %s %v %s", tr.IncidentID, tr.State, tr.At, tr.Detail))
+			}
+		}
+		return said
+	}
+	if utc, local := run(nil), run(berlin); len(utc) < 3 || !slices.Equal(utc, local) {
+		t.Errorf("%q, not %q", local, utc)
 	}
 }

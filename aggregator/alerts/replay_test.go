@@ -1,0 +1,210 @@
+package alerts_test
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/drawdown/drawdown/aggregator/alerts"
+	"github.com/drawdown/drawdown/aggregator/balance"
+	"github.com/drawdown/drawdown/schemas"
+)
+
+// lived is what rules would have done, by rule, from figures that are each
+// computed from nothing: the oracle of Replay.
+func (w *world) lived(t fataler, rules []schemas.AlertRule, from, to, step schemas.Millis) map[string][]alerts.Incident {
+	t.Helper()
+	incidents := map[string][]alerts.Incident{}
+	book, began := alerts.Book{}, map[string]schemas.Millis{}
+	for at := from; at <= to; at += step {
+		made := from + (at-from)/day*day
+		for _, tr := range book.Advance(rules, w.figures(t, at, made)) {
+			switch tr.State {
+			case schemas.AlertPending:
+				began[tr.IncidentID] = tr.At
+			case schemas.AlertFiring:
+				i := alerts.Incident{
+					IncidentID: tr.IncidentID, Subject: tr.Subject, Sequence: tr.Sequence, BeganAt: tr.At, FiredAt: tr.At,
+					ResolvedAt: schemas.NoInstant,
+				}
+				if at, pending := began[tr.IncidentID]; pending {
+					i.BeganAt = at
+				}
+				incidents[tr.RuleID] = append(incidents[tr.RuleID], i)
+			case schemas.AlertResolved:
+				for i := range incidents[tr.RuleID] {
+					if incidents[tr.RuleID][i].IncidentID == tr.IncidentID {
+						incidents[tr.RuleID][i].ResolvedAt = tr.At
+					}
+				}
+			}
+		}
+	}
+	return incidents
+}
+
+func replay(t fataler, timeline *alerts.Timeline, rule schemas.AlertRule, step schemas.Millis) []alerts.Incident {
+	t.Helper()
+	incidents, err := alerts.Replay(rule, timeline, runFrom, runTo, step)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range incidents {
+		if incidents[i].Message == "" || incidents[i].Detail == "" {
+			t.Fatalf("%+v", incidents[i])
+		}
+		incidents[i].Message, incidents[i].Detail = "", ""
+	}
+	return incidents
+}
+
+// drawWorld is thirty days of anything that can happen to credits. It is drawn
+// evenly, because rapid's own numbers are mostly so small that nothing fires.
+func drawWorld(r *rand.Rand) *world {
+	w := newWorld()
+	instant := func() schemas.Millis { return worldStart + schemas.Millis(r.IntN(60*24*4))*quarter }
+	amount := func(most int64) int64 { return (1 + r.Int64N(most*7)) * schemas.MicrosPerCredit / 7 }
+	campaigns := []string{"", "a", "b"}
+	for range 1 + r.IntN(10) {
+		at, by := instant(), campaigns[r.IntN(3)]
+		switch r.IntN(6) {
+		case 0:
+			w.use(at, by, -amount(400))
+		case 1:
+			w.use(at, by, amount(4000))
+		case 2: // a burst
+			for to := at + schemas.Millis(r.IntN(24))*hour; at < min(to, runTo); at += quarter {
+				w.use(at, by, amount(100))
+			}
+		default:
+			each, to := amount(4), instant()
+			for ; at < to; at += quarter {
+				w.use(at, by, each)
+			}
+		}
+	}
+	for i := range r.IntN(7) {
+		e := balance.Entry{
+			EventID: fmt.Sprint("e", i), Offset: uint64(i), At: instant(), GrantID: fmt.Sprint("g", r.IntN(4)),
+			EffectiveAt: schemas.NoInstant, ExpiresAt: schemas.NoInstant,
+		}
+		switch r.IntN(6) {
+		case 0:
+			e.Type, e.Credits = schemas.CreditsAdjusted, schemas.Credits(amount(4000)-2000*schemas.MicrosPerCredit)
+		case 1:
+			e.Type = schemas.GrantVoided
+		default:
+			e.Type, e.Credits, e.Class, e.Priority = schemas.CreditsGranted, schemas.Credits(amount(20000)), schemas.Paid, 100
+			e.EffectiveAt, e.GrantID = e.At, fmt.Sprint("g", i)
+			if r.IntN(2) == 0 { // backdated, or to come
+				e.EffectiveAt = instant()
+			}
+			if r.IntN(4) > 0 {
+				e.ExpiresAt = e.EffectiveAt + schemas.Millis(1+r.IntN(40*24*4))*quarter
+			}
+		}
+		w.entries = append(w.entries, e)
+	}
+	for _, id := range campaigns[1:] {
+		w.ids = append(w.ids, id)
+		for range r.IntN(5) {
+			s := alerts.CampaignState{At: instant(), Status: []string{"ACTIVE", "ACTIVE", "PAUSED", "COMPLETED"}[r.IntN(4)], EndsAt: schemas.NoInstant}
+			if r.IntN(5) > 0 {
+				s.Quota, s.HasQuota = schemas.Credits(amount(10000)), true
+			}
+			if r.IntN(2) == 0 {
+				s.EndsAt = instant()
+			}
+			w.states[id] = append(w.states[id], s)
+		}
+		slices.SortStableFunc(w.states[id], func(a, b alerts.CampaignState) int { return int(min(max(a.At-b.At, -1), 1)) })
+	}
+	w.sum()
+	return w
+}
+
+// TestReplayHasWhatWasLivedThrough compares Replay, with its running sums and
+// its burn-down run once per segment, with figures computed from nothing at
+// each step, for every kind of rule.
+func TestReplayHasWhatWasLivedThrough(t *testing.T) {
+	t.Parallel()
+	var rules []schemas.AlertRule
+	for kind, params := range map[schemas.AlertKind][]string{
+		schemas.BalanceBelow:   {`{"percent":30}`, `{"credits":"0"}`, `{"credits":"300","for":60,"hysteresis":50}`},
+		schemas.RunwayBelow:    {`{"days":7}`, `{"days":2,"for":0}`},
+		schemas.ExpiringUnused: {`{"days":14}`, `{"days":30,"credits":"100"}`},
+		// None shorter than a bucket (rule 17).
+		schemas.BurnRate: {
+			`{"windows":[{"long":"1h","short":"15m","factor":5},{"long":"3d","short":"6h","factor":1}]}`,
+			`{"windows":[{"long":"6h","short":"30m","factor":2}]}`,
+		},
+		schemas.QuotaUsed:      {`{"percent":90}`, `{"percent":20,"campaign_id":"b"}`},
+		schemas.QuotaProjected: {`{}`, `{"percent":50,"for":0}`},
+		schemas.BurnSpike:      {`{"factor":1.5,"credits":"1"}`, `{"factor":2,"window":"6h","credits":"5"}`},
+		schemas.Freshness:      {`{}`},
+	} {
+		for i, p := range params {
+			rule := ruleOf(t, kind, p)
+			rule.RuleID = fmt.Sprint(kind, i)
+			rules = append(rules, rule)
+		}
+	}
+	fired := map[schemas.AlertKind]int{}
+	for seed := range uint64(40) {
+		w := drawWorld(rand.New(rand.NewPCG(seed, 1)))
+		step := []schemas.Millis{3 * hour, 5*hour + 15*minute, 45 * minute}[min(seed%8, 2)]
+		timeline := w.timeline(t, runFrom)
+		lived := w.lived(t, rules, runFrom, runTo, step)
+		for _, rule := range rules {
+			got, want := replay(t, timeline, rule, step), lived[rule.RuleID]
+			if !slices.Equal(got, want) {
+				t.Errorf("seed %d, %s %s:\n%+v, not\n%+v", seed, rule.Kind, rule.Params, got, want)
+			}
+			fired[rule.Kind] += len(got)
+		}
+	}
+	for _, kind := range schemas.AlertKinds {
+		if fired[kind] < 10 && kind != schemas.Freshness {
+			t.Errorf("of %s only %d fired", kind, fired[kind])
+		}
+	}
+}
+
+// TestAWindowShorterThanABucketIsItsPart: of what the last quarter of an hour
+// used, five minutes are a third.
+func TestAWindowShorterThanABucketIsItsPart(t *testing.T) {
+	timeline := &alerts.Timeline{Entries: []balance.Entry{{
+		Type: schemas.CreditsGranted, EventID: "e", GrantID: "g", At: runFrom, EffectiveAt: runFrom, ExpiresAt: runFrom + 30*day,
+		Credits: 720 * schemas.MicrosPerCredit,
+	}}}
+	for at := runFrom; at < runFrom+10*day; at += quarter {
+		used := int64(250_000)
+		if at >= runFrom+9*day {
+			used = 3_000_000
+		}
+		timeline.Usage = append(timeline.Usage, alerts.Bucket{From: at, To: at + quarter, Net: schemas.TotalOf(used), Gross: schemas.TotalOf(used)})
+	}
+	// What is left at the start of the burst lasts at 1 an hour; from then on
+	// five minutes are 1 credit: 12 an hour.
+	for params, want := range map[string]int{
+		`{"windows":[{"long":"15m","short":"5m","factor":11}]}`: 1,
+		`{"windows":[{"long":"15m","short":"5m","factor":13}]}`: 0,
+	} {
+		rule := ruleOf(t, schemas.BurnRate, params)
+		incidents, err := alerts.Replay(rule, timeline, runFrom+day, runFrom+9*day+hour, quarter)
+		if err != nil || len(incidents) != want {
+			t.Errorf("%s: %+v, %v", params, incidents, err)
+		}
+	}
+}
+
+func TestReplayOfTooManyStepsIsRefused(t *testing.T) {
+	rule := ruleOf(t, schemas.BalanceBelow, `{"credits":1}`)
+	for _, step := range []schemas.Millis{0, -1, 1} {
+		if _, err := alerts.Replay(rule, &alerts.Timeline{}, runFrom, runTo, step); err == nil || !strings.Contains(err.Error(), "step") {
+			t.Errorf("step %d: %v", step, err)
+		}
+	}
+}
