@@ -6,12 +6,13 @@ SHELL := /bin/bash
 
 BIN := bin
 ENGINE := deploy/embedded/node_modules/.package-lock.json
+ISSUER := internal/storetest/testdata/oidcprovider/node_modules/.package-lock.json
 LINTER := .cache/bin/golangci-lint
 UP_FLAGS ?= --demo
 TEST_FLAGS ?=
 GO_FILES := $(shell git ls-files -co --exclude-standard '*.go' '*.sql' '*.html' '*.css' '*.json' 2>/dev/null)
 
-.PHONY: help run build engine broker system test race lint check generate bench fuzz fmt clean
+.PHONY: help run build engine issuer broker system test race lint check generate bench fuzz fmt clean
 
 help: ## List the targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -34,6 +35,12 @@ $(ENGINE): deploy/embedded/package.json deploy/embedded/package-lock.json
 	npm --prefix deploy/embedded ci --no-audit --no-fund
 	@touch $@
 
+issuer: $(ISSUER) ## Fetch the OpenID provider of the tests (9 MB, once).
+
+$(ISSUER): internal/storetest/testdata/oidcprovider/package.json internal/storetest/testdata/oidcprovider/package-lock.json
+	npm --prefix internal/storetest/testdata/oidcprovider ci --no-audit --no-fund
+	@touch $@
+
 broker: ## Fetch Apache Kafka for the tests where Java and Maven are there (required when CI is set).
 	@if command -v java >/dev/null && command -v mvn >/dev/null; then deploy/kafka/run.sh --resolve; \
 	elif [ -n "$$CI" ]; then echo "Java 17 and Maven are required in CI" >&2; exit 1; \
@@ -43,13 +50,13 @@ system: ## Install strace, which the crash tests use, where apt-get and root are
 	@if ! command -v strace >/dev/null && command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ]; then \
 		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq strace >/dev/null; fi
 
-test: engine broker system ## Run every test with the real stores, then the race detector.
+test: engine issuer broker system ## Run every test with the real stores, then the race detector.
 	go test -timeout 25m $(TEST_FLAGS) ./...
 	$(MAKE) --no-print-directory race
 
 # The race detector slows what it watches: it runs over the packages with
 # goroutines, with their shorter tests.
-race: engine ## Run the shorter tests under the race detector (needs a C compiler).
+race: engine issuer ## Run the shorter tests under the race detector (needs a C compiler).
 	@if command -v gcc >/dev/null || command -v clang >/dev/null; then \
 		CGO_ENABLED=1 go test -race -short -p 1 -parallel 4 -timeout 25m ./consumers ./queryapi ./aggregator/notify ./deploy/embedded && \
 		CGO_ENABLED=1 go test -race -short -timeout 25m -run "Producer|Simulat|Import" ./cmd/drawdown; \

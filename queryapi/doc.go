@@ -95,6 +95,11 @@
 //   - exp (required), nbf: with 60 s of skew forgiven.
 //   - aud: must have Issuer.Audience; of a sign-in the client id.
 //
+// An issuer that does not answer is 503 for whom it would have to be asked of,
+// and nothing needs a restart when it is back; one that refuses us as its
+// client is 500 and in the log. The tests hold all this to a provider that is
+// not ours (storetest.NewIssuer).
+//
 // Figures are decimal strings made from 128-bit sums; floats appear only in
 // lag_seconds and percentages.
 package queryapi

@@ -58,6 +58,7 @@ type issuer struct {
 	mu       sync.Mutex
 	provider *oidc.Provider
 	keysURL  string
+	named    bool // it names itself in every answer to a sign-in (RFC 9207)
 	keys     []jose.JSONWebKey
 	askedAt  time.Time // when the keys were asked for last
 	keptAt   time.Time // when they were told last
@@ -91,15 +92,16 @@ func (i *issuer) discover(ctx context.Context) (*oidc.Provider, error) {
 		if err != nil {
 			return nil, err
 		}
-		var endpoints struct {
-			JWKS string `json:"jwks_uri"`
+		var said struct {
+			JWKS  string `json:"jwks_uri"`
+			Named bool   `json:"authorization_response_iss_parameter_supported"`
 		}
-		if err := provider.Claims(&endpoints); err != nil {
+		if err := provider.Claims(&said); err != nil {
 			return nil, err
 		}
 		i.mu.Lock()
 		defer i.mu.Unlock()
-		i.provider, i.keysURL = provider, endpoints.JWKS
+		i.provider, i.keysURL, i.named = provider, said.JWKS, said.Named
 		return provider, nil
 	})
 	if err != nil {
@@ -107,6 +109,17 @@ func (i *issuer) discover(ctx context.Context) (*oidc.Provider, error) {
 	}
 	provider, _ := found.(*oidc.Provider)
 	return provider, nil
+}
+
+// answers says whether an answer to a sign-in that names from as who gives it
+// is the provider's (RFC 9207).
+func (i *issuer) answers(ctx context.Context, from string) (bool, error) {
+	if _, err := i.discover(ctx); err != nil {
+		return false, issuerAway(err)
+	}
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	return from == i.config.URL || from == "" && !i.named, nil
 }
 
 // verify checks a token for an audience and returns it.

@@ -144,16 +144,19 @@ func (s *Server) finishSignIn(w http.ResponseWriter, r *http.Request) error {
 	if err != nil || !s.signIn.flows.open(cookie.Value, &f) || s.cfg.Now().Sub(time.Unix(f.StartedAt, 0)) > flowLifetime {
 		return problem(CodeBadRequest, "no sign-in is under way in this browser; begin at /auth/sign-in")
 	}
-	s.setCookie(w, flowCookie, "", 0) // good once
 	query := r.URL.Query()
 	if subtle.ConstantTimeCompare([]byte(query.Get("state")), []byte(f.State)) != 1 {
 		return problem(CodeBadRequest, "this is the answer to another sign-in; begin at /auth/sign-in")
 	}
-	if from := query.Get("iss"); from != "" && from != s.cfg.Issuer.URL { // RFC 9207
+	s.setCookie(w, flowCookie, "", 0) // good once; an answer to another sign-in does not end this one
+	switch ours, err := s.issuer.answers(r.Context(), query.Get("iss")); {
+	case err != nil:
+		return err
+	case !ours:
 		return problem(CodeBadRequest, "this is the answer of another issuer")
 	}
 	if refused := query.Get("error"); refused != "" {
-		return problem(CodeUnauthorized, "the issuer refused: %.100q", refused)
+		return s.refusedBy(r.Context(), refused)
 	}
 	principal, err := s.exchange(r.Context(), f, query.Get("code"))
 	if err != nil {
@@ -176,6 +179,31 @@ func (s *Server) finishSignIn(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
+// refusedBy says what an error of the issuer's authorization endpoint means.
+func (s *Server) refusedBy(ctx context.Context, code string) error {
+	switch code {
+	case "temporarily_unavailable", "server_error":
+		return issuerAway(fmt.Errorf("the issuer answers %s", code))
+	case "access_denied": // by who signs in
+	default:
+		s.cfg.Log.WarnContext(ctx, "the issuer refuses a sign-in", "request_id", requestIDFrom(ctx), "error", fmt.Sprintf("%.100q", code))
+	}
+	return unauthorized("the issuer refused: %.100q", code)
+}
+
+// refusedCode says what an error of the issuer's token endpoint means.
+func refusedCode(refused *oauth2.RetrieveError) error {
+	status := refused.Response.StatusCode
+	switch {
+	case status >= http.StatusInternalServerError, status == http.StatusTooManyRequests:
+		return issuerAway(refused)
+	case refused.ErrorCode == "invalid_client", refused.ErrorCode == "unauthorized_client":
+		// Nobody who signs in can help it.
+		return fmt.Errorf("the issuer refuses us as client: look at its id and secret: %w", refused)
+	}
+	return unauthorized("the issuer does not take the code")
+}
+
 // exchange turns the code into who signed in.
 func (s *Server) exchange(ctx context.Context, f flow, code string) (Principal, error) {
 	client, provider, err := s.oauth(ctx)
@@ -187,7 +215,7 @@ func (s *Server) exchange(ctx context.Context, f flow, code string) (Principal, 
 	var refused *oauth2.RetrieveError
 	switch {
 	case errors.As(err, &refused):
-		return Principal{}, unauthorized("the issuer does not take the code")
+		return Principal{}, refusedCode(refused)
 	case err != nil:
 		return Principal{}, issuerAway(err)
 	}
@@ -206,7 +234,11 @@ func (s *Server) exchange(ctx context.Context, f flow, code string) (Principal, 
 	c, err := parseClaims(payload)
 	if err == nil && c.workspaces == nil && provider.UserInfoEndpoint() != "" {
 		// Many issuers say there what a code flow is not told in its token.
-		c, err = userClaims(ctx, provider, tokens, verified.Subject)
+		payload, err = userClaims(ctx, provider, tokens, verified.Subject)
+		if err != nil {
+			return Principal{}, err
+		}
+		c, err = parseClaims(payload)
 	}
 	if err != nil {
 		return Principal{}, unauthorized("%s", err.Error())
@@ -214,16 +246,17 @@ func (s *Server) exchange(ctx context.Context, f flow, code string) (Principal, 
 	return Principal{Subject: verified.Subject, Credential: CredentialSession, Workspaces: c.workspaces, Scopes: c.scopes}, nil
 }
 
-func userClaims(ctx context.Context, provider *oidc.Provider, tokens *oauth2.Token, subject string) (claims, error) {
+// userClaims asks the issuer what it says of who signed in.
+func userClaims(ctx context.Context, provider *oidc.Provider, tokens *oauth2.Token, subject string) (payload json.RawMessage, err error) {
 	user, err := provider.UserInfo(ctx, oauth2.StaticTokenSource(tokens))
 	if err != nil {
-		return claims{}, errors.New("the issuer does not say who signed in")
+		// The token was granted a moment ago: nothing is wrong with who signs in.
+		return nil, issuerAway(fmt.Errorf("cannot ask the issuer who signed in: %w", err))
 	}
-	var payload json.RawMessage
 	if err := user.Claims(&payload); err != nil || user.Subject != subject {
-		return claims{}, errors.New("the issuer speaks of somebody else")
+		return nil, unauthorized("the issuer speaks of somebody else")
 	}
-	return parseClaims(payload)
+	return payload, nil
 }
 
 // signOut ends the session of the browser.

@@ -67,7 +67,7 @@ func Library(t testing.TB) string {
 func skip(t testing.TB, err error) {
 	t.Helper()
 	if errors.Is(err, errMissing) && os.Getenv("CI") != "true" {
-		t.Skipf("SKIPPED, A STORE IS MISSING: %v", err)
+		t.Skipf("SKIPPED, A REAL PART IS MISSING: %v", err)
 	}
 	t.Fatal(err)
 }
@@ -132,19 +132,27 @@ func installEngine() (string, error) {
 	}
 	folder := filepath.Join(root, "deploy", "embedded")
 	_, _ = fmt.Fprintln(os.Stderr, "storetest: fetching the ClickHouse engine (178 MB) with npm ci in", folder)
-	ctx, cancel := context.WithTimeout(context.Background(), installWithin)
-	defer cancel()
-	cmd := exec.CommandContext(ctx, "npm", "ci")
-	cmd.Dir = folder
-	cmd.Stdout, cmd.Stderr = os.Stderr, os.Stderr
-	if npm := cmd.Run(); npm != nil {
-		return "", fmt.Errorf("%w: ClickHouse engine: %w; npm ci: %w", errMissing, err, npm)
+	if npm := npmCI(folder); npm != nil {
+		return "", fmt.Errorf("%w: ClickHouse engine: %w; %w", errMissing, err, npm)
 	}
 	path, _, err = embedded.FindEngine("")
 	if err != nil {
 		return "", fmt.Errorf("%w: ClickHouse engine: %w", errMissing, err)
 	}
 	return path, nil
+}
+
+// npmCI installs what a folder's package-lock.json names.
+func npmCI(folder string) error {
+	ctx, cancel := context.WithTimeout(context.Background(), installWithin)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, "npm", "ci")
+	cmd.Dir = folder
+	cmd.Stdout, cmd.Stderr = os.Stderr, os.Stderr
+	if err := cmd.Run(); err != nil {
+		return fmt.Errorf("cannot run npm ci in %s: %w", folder, err)
+	}
+	return nil
 }
 
 // lockFolder creates the folder and keeps other test processes out of it until
