@@ -168,12 +168,13 @@ func (c *upCmd) runPipeline(ctx context.Context, e *env, n network, started *pha
 	group.Go(func() error { return consumer.Run(ctx) })
 	group.Go(func() error { return aggregating.Run(ctx) })
 	group.Go(func() error { return server.Run(ctx, api) })
-	started.done(queryapi.Check{Name: "consumers", Ready: consumer.Ready, Live: consumer.Live}, server.Check(), aggregating.check())
 	access := devAccess{URL: "http://" + api.Addr().String(), Token: token}
 	if err := writeSecret(filepath.Join(c.Data, devFile), access); err != nil {
 		return err
 	}
 	c.welcome(e, access, who)
+	// Who waits for /readyz finds the token and the link.
+	started.done(queryapi.Check{Name: "consumers", Ready: consumer.Ready, Live: consumer.Live}, server.Check(), aggregating.check())
 	if c.Demo {
 		group.Go(func() error { return c.runDemo(ctx, e, n) })
 	}
