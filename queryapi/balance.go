@@ -117,8 +117,12 @@ func (s *Server) balanceAt(ctx context.Context, in *BalanceInput, fresh freshnes
 		return nil, err
 	}
 	at, usageEnd, windowEnd := in.asOf, in.asOf, in.asOf
+	var future projections // of then, nothing is known any more
 	if in.asOf == schemas.NoInstant {
 		at, usageEnd, windowEnd = ledgerNow(fresh.at), timeEnd, windowEndAt(fresh)
+		if future, err = s.projections(ctx, in.WorkspaceID, fresh); err != nil {
+			return nil, err
+		}
 	}
 	b, err := planBurn(entries, at, usageEnd, windowEnd)
 	if err != nil {
@@ -132,7 +136,7 @@ func (s *Server) balanceAt(ctx context.Context, in *BalanceInput, fresh freshnes
 	for _, row := range rows {
 		b.add(b.edges[row.interval], row.usage)
 	}
-	body, err := b.balance()
+	body, err := b.balance(future[wholeWorkspace])
 	if err != nil {
 		return nil, err
 	}
@@ -199,13 +203,18 @@ func (b *burning) add(from schemas.Millis, used usage) {
 	}
 }
 
-// balance burns down what was added.
-func (b *burning) balance() (*Balance, error) {
+// balance burns down what was added; ahead is what will be used, nil: not known.
+func (b *burning) balance(ahead *projected) (*Balance, error) {
 	state, err := balance.Burn(b.entries, b.segments, b.at)
 	if err != nil {
 		return nil, err
 	}
-	run, err := runwayOf(b.entries, b.segments, state, b.gross[runwayWindow], burnWindows[runwayWindow])
+	var run Runway
+	if ahead.known() {
+		run, err = ahead.runway(b.entries, b.segments, state)
+	} else {
+		run, err = runwayOf(b.entries, b.segments, state, b.gross[runwayWindow], burnWindows[runwayWindow])
+	}
 	if err != nil {
 		return nil, err
 	}

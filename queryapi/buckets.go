@@ -16,6 +16,7 @@ type cutting struct {
 	weekStart time.Weekday
 	from      schemas.Millis
 	edges     []schemas.Millis // of [from, min(to, now)); empty: no bucket
+	ahead     []schemas.Millis // of [max(from, now), to); empty: no bucket
 }
 
 // cut cuts [asked.from, min(asked.to, now)). Now counts as the end of its
@@ -36,7 +37,8 @@ func (p *BucketParams) cut(asked span, now schemas.Millis, own settings) (cuttin
 	if err != nil {
 		return c, err
 	}
-	c.edges = upTo(edges, (now+minuteMillis-1)/minuteMillis*minuteMillis)
+	now = (now + minuteMillis - 1) / minuteMillis * minuteMillis
+	c.edges, c.ahead = upTo(edges, now), onFrom(edges, now)
 	return c, nil
 }
 
@@ -50,6 +52,18 @@ func upTo(edges []schemas.Millis, end schemas.Millis) []schemas.Millis {
 		return nil
 	}
 	return append(edges[:i:i], end)
+}
+
+// onFrom cuts edges off before begin.
+func onFrom(edges []schemas.Millis, begin schemas.Millis) []schemas.Millis {
+	i := slices.IndexFunc(edges, func(edge schemas.Millis) bool { return edge > begin })
+	switch i {
+	case -1:
+		return nil
+	case 0:
+		return edges
+	}
+	return append([]schemas.Millis{begin}, edges[i:]...)
 }
 
 // longest is the most that a bucket can last: a day may be followed by one

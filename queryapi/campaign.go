@@ -114,9 +114,17 @@ func (s *Server) campaignIn(ctx context.Context, in *CampaignInput, fresh freshn
 			From: instant(asked.from), To: instant(asked.to), Bucket: string(cut.bucket), TZ: cut.zone.String(),
 			Total: decimal(total), Points: points,
 		},
-		Projection:    CampaignCurve{Projection: item.Projected, Curve: []CurvePoint{}},
+		Projection:    CampaignCurve{Projection: item.Projected, Curve: rows[0].curve(fresh.at)},
 		StatusChanges: changes,
 	}, nil
+}
+
+// curve is how the campaign's projection comes about.
+func (r *campaignRow) curve(now schemas.Millis) []CurvePoint {
+	if r.over() {
+		return []CurvePoint{}
+	}
+	return r.ahead.curveBody(now, r.life.net)
 }
 
 func campaignNotFound(campaignID string) *Problem {

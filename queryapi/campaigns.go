@@ -9,6 +9,7 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 
+	"github.com/drawdown/drawdown/aggregator/forecast"
 	"github.com/drawdown/drawdown/schemas"
 	"github.com/drawdown/drawdown/schemas/rollup"
 )
@@ -159,6 +160,7 @@ type campaignRow struct {
 	inRange     usage
 	life        usage
 	projectedAt schemas.Millis
+	ahead       *projected     // nil: nothing is forecast
 	lastEventAt schemas.Millis // NoInstant: never
 }
 
@@ -208,6 +210,13 @@ func (s *Server) campaignRows(ctx context.Context, workspaceID string, fresh fre
 	if err := s.setLastEvents(ctx, workspaceID, only, rows); err != nil {
 		return nil, err
 	}
+	future, err := s.projections(ctx, workspaceID, fresh)
+	if err != nil {
+		return nil, err
+	}
+	for id, r := range rows {
+		r.ahead = future[id]
+	}
 	list := make([]*campaignRow, 0, len(rows))
 	for _, r := range rows {
 		list = append(list, r)
@@ -215,11 +224,17 @@ func (s *Server) campaignRows(ctx context.Context, workspaceID string, fresh fre
 	return list, nil
 }
 
-// projected is what the campaign will have used: known only where nothing
-// more is used.
+// over says that the campaign will not use any more, as far as anybody said.
+func (r *campaignRow) over() bool { return r.state.status == "PAUSED" || r.state.status == "COMPLETED" }
+
+// projected is what the campaign will have used; nil: it is not known.
 func (r *campaignRow) projected() *schemas.Total {
-	if r.state.status == "PAUSED" || r.state.status == "COMPLETED" {
+	switch {
+	case r.over():
 		return &r.life.net
+	case r.ahead.known():
+		median := r.ahead.by(r.ahead.at, forecast.P50, r.life.net)
+		return &median
 	}
 	return nil
 }
@@ -236,9 +251,13 @@ func (r *campaignRow) body() Campaign {
 		item.Quota = &quota
 		item.QuotaUsedPercent = percent(r.life.net, r.state.quota.Total())
 	}
-	if projected := r.projected(); projected != nil {
-		value, at := decimal(*projected), instant(r.projectedAt)
+	switch {
+	case r.over():
+		value, at := decimal(r.life.net), instant(r.projectedAt)
 		item.Projected = Projection{P10: &value, P50: &value, P90: &value, At: &at, Method: methodRunRate}
+	case r.ahead.known():
+		item.Projected = r.ahead.projectionBody(r.life.net)
+		item.QuotaExhaustsAt = instantOrNull(r.ahead.quotaAt)
 	}
 	return item
 }

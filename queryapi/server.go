@@ -200,6 +200,7 @@ func (s *Server) route() error {
 	s.registerExport(api)
 	s.registerWorkspaces(api)
 	s.registerHistory(api)
+	s.registerProjection(api)
 	s.registerEvents(api)
 	s.registerGrants(api)
 	finishDocument(api.OpenAPI())

@@ -16,17 +16,17 @@ import (
 
 // Usage is where credits went over time.
 type Usage struct {
-	WorkspaceID string         `json:"workspace_id"`
-	From        Instant        `json:"from"`
-	To          Instant        `json:"to"`
-	Bucket      string         `json:"bucket" enum:"1m,15m,1h,1d,1w,1mo"`
-	TZ          string         `json:"tz" doc:"Zone of the bucket edges"`
-	GroupBy     string         `json:"group_by" enum:"none,campaign,action"`
-	Total       Decimal        `json:"total" doc:"Net credits of all series and other"`
-	Series      []UsageSeries  `json:"series" nullable:"false" doc:"The most used first; one with key \"\" if not grouped"`
-	Other       *UsageSeries   `json:"other" doc:"All keys past top; null: there are none"`
-	Previous    *UsagePrevious `json:"previous" doc:"With compare=previous, else null"`
-	Forecast    []UsagePoint   `json:"forecast" nullable:"false" doc:"Buckets of the range that are still to come; empty where nothing forecasts"`
+	WorkspaceID string          `json:"workspace_id"`
+	From        Instant         `json:"from"`
+	To          Instant         `json:"to"`
+	Bucket      string          `json:"bucket" enum:"1m,15m,1h,1d,1w,1mo"`
+	TZ          string          `json:"tz" doc:"Zone of the bucket edges"`
+	GroupBy     string          `json:"group_by" enum:"none,campaign,action"`
+	Total       Decimal         `json:"total" doc:"Net credits of all series and other"`
+	Series      []UsageSeries   `json:"series" nullable:"false" doc:"The most used first; one with key \"\" if not grouped"`
+	Other       *UsageSeries    `json:"other" doc:"All keys past top; null: there are none"`
+	Previous    *UsagePrevious  `json:"previous" doc:"With compare=previous, else null"`
+	Forecast    []ForecastPoint `json:"forecast" nullable:"false" doc:"Buckets of the range that are still to come, of the campaign if one was asked for; empty where nothing forecasts: of one action, or of a workspace that is too young"`
 	Figures
 }
 
@@ -160,7 +160,9 @@ func (s *Server) usageIn(ctx context.Context, in *UsageInput, fresh freshness) (
 	body := &Usage{
 		WorkspaceID: in.WorkspaceID, From: instant(asked.from), To: instant(asked.to),
 		Bucket: string(cut.bucket), TZ: cut.zone.String(), GroupBy: in.GroupBy,
-		Forecast: []UsagePoint{},
+	}
+	if body.Forecast, err = s.forecastOf(ctx, in, cut.ahead, fresh); err != nil {
+		return nil, err
 	}
 	chart := chartOf(rows, query, len(query.Edges)-len(cut.edges))
 	body.fill(chart, fresh.Watermark, func(key string) *string {
@@ -180,6 +182,22 @@ func (s *Server) usageIn(ctx context.Context, in *UsageInput, fresh freshness) (
 		body.Previous = &UsagePrevious{Total: decimal(total), Points: points}
 	}
 	return body, nil
+}
+
+// forecastOf forecasts buckets that are still to come.
+func (s *Server) forecastOf(ctx context.Context, in *UsageInput, ahead []schemas.Millis, fresh freshness) ([]ForecastPoint, error) {
+	if len(ahead) < 2 || in.action != nil {
+		return []ForecastPoint{}, nil
+	}
+	future, err := s.projections(ctx, in.WorkspaceID, fresh)
+	if err != nil {
+		return nil, err
+	}
+	of := wholeWorkspace
+	if in.campaign != nil {
+		of = *in.campaign
+	}
+	return future[of].forecastBody(ahead, ahead[0]), nil
 }
 
 // topKeys ranks the keys over the whole range. It is a statement of its own:

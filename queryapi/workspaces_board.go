@@ -163,6 +163,10 @@ func (s *Server) makeBoard(ctx context.Context, names map[string]string, fresh f
 		if err != nil {
 			return made, err
 		}
+		ahead, err := s.projectionsOf(ctx, chunk, fresh)
+		if err != nil {
+			return made, err
+		}
 		burns := make([]*burning, len(chunk))
 		for i, id := range chunk {
 			if burns[i], err = planBurn(ledgers[id], ledgerNow(fresh.at), timeEnd, windowEndAt(fresh)); err != nil {
@@ -173,7 +177,7 @@ func (s *Server) makeBoard(ctx context.Context, names map[string]string, fresh f
 			return made, err
 		}
 		for i, id := range chunk {
-			left, err := burns[i].balance()
+			left, err := burns[i].balance(ahead[id])
 			if err != nil {
 				return made, err
 			}
@@ -221,6 +225,24 @@ FROM credit_entries WHERE workspace_id IN {workspaces:Array(String)}`, bound, fu
 		return err
 	})
 	return ledgers, err
+}
+
+// projectionsOf reads what some workspaces will use.
+func (s *Server) projectionsOf(ctx context.Context, ids []string, fresh freshness) (map[string]*projected, error) {
+	bound, found := parameters{}, make(map[string]*projected)
+	bound.Strings("workspaces", ids)
+	bound.String("whole", wholeWorkspace)
+	err := s.query(ctx, "board_projections", "SELECT "+projectionColumns+`, workspace_id
+FROM campaign_projections FINAL
+WHERE workspace_id IN {workspaces:Array(String)} AND campaign_id = {whole:String}`, bound, func(scan func(...any) error) error {
+		var id string
+		_, p, err := scanProjection(scan, &id)
+		if err == nil && fresh.Watermark != schemas.NoInstant && p.watermark >= fresh.Watermark-maxProjectionAge {
+			found[id] = p
+		}
+		return err
+	})
+	return found, err
 }
 
 // activeCampaigns counts the active campaigns of some workspaces.

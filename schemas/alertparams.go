@@ -182,7 +182,7 @@ var (
 		}
 		c, err := ParseCredits(text)
 		p.Credits, p.HasCredits = c, true
-		return err == nil && 0 <= c && c <= maxLedger
+		return err == nil && 0 <= c && c <= MaxLedgerCredits
 	}}
 	percentParam = alertParam{"percent", "want a number above 0 and at most 1000, with at most 2 decimals", func(v value, p *AlertParams) bool {
 		return hundredths(v, &p.Percent, 1, 1000_00)

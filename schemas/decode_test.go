@@ -458,7 +458,7 @@ func drawEvent(t *rapid.T) *Event {
 			ev.Attributes = append(ev.Attributes, Attribute{Key: []byte(key), Value: []byte(text.Draw(t, "value"))})
 		}
 	case CreditsGranted:
-		ev.Credits = Credits(rapid.Int64Range(1, int64(maxLedger)).Draw(t, "credits"))
+		ev.Credits = Credits(rapid.Int64Range(1, int64(MaxLedgerCredits)).Draw(t, "credits"))
 		ev.Class = Class(rapid.IntRange(0, 1).Draw(t, "class"))
 		ev.Priority = uint16(rapid.IntRange(0, maxPriority).Draw(t, "priority"))
 		ev.EffectiveAt, ev.ExpiresAt = at("effective_at", int64(minute)), NoInstant
@@ -466,14 +466,14 @@ func drawEvent(t *rapid.T) *Event {
 			ev.ExpiresAt = ev.EffectiveAt + minute
 		}
 	case CreditsAdjusted:
-		ev.Credits = Credits(rapid.Int64Range(-int64(maxLedger), int64(maxLedger)).Draw(t, "credits"))
+		ev.Credits = Credits(rapid.Int64Range(-int64(MaxLedgerCredits), int64(MaxLedgerCredits)).Draw(t, "credits"))
 	case CampaignUpdated:
 		ev.CampaignID = []byte(name.Draw(t, "campaign_id"))
 		ev.Name = []byte(text.Draw(t, "name"))
 		ev.Status = []byte(rapid.SampledFrom([]string{"ACTIVE", "PAUSED", "COMPLETED", "DRAFT"}).Draw(t, "status"))
 		ev.StartsAt, ev.EndsAt = NoInstant, at("ends_at", 1)
 		if ev.HasQuota = rapid.Bool().Draw(t, "has quota"); ev.HasQuota {
-			ev.Quota = Credits(rapid.Int64Range(0, int64(maxLedger)).Draw(t, "quota"))
+			ev.Quota = Credits(rapid.Int64Range(0, int64(MaxLedgerCredits)).Draw(t, "quota"))
 		}
 	case WorkspaceUpdated:
 		ev.Name = []byte(text.Draw(t, "name"))

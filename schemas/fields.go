@@ -23,10 +23,10 @@ const (
 	maxAttributes     = 32
 	maxAttributeBytes = 4 << 10
 	maxPriority       = 1000
-	defaultPriority   = 100
+	DefaultPriority   = 100
 
-	maxConsumption Credits = 1e6 * MicrosPerCredit
-	maxLedger      Credits = 1e12 * MicrosPerCredit
+	maxConsumption   Credits = 1e6 * MicrosPerCredit
+	MaxLedgerCredits Credits = 1e12 * MicrosPerCredit
 )
 
 const (
@@ -99,7 +99,7 @@ var grantedFields = []field{
 		return ok
 	}},
 	{"credits", true, "a number or decimal string above 0 and at most 10^12, exact at 6 decimals", func(d *Decoder, v value, ev *Event) bool {
-		return d.amount(v, &ev.Credits, 1, maxLedger)
+		return d.amount(v, &ev.Credits, 1, MaxLedgerCredits)
 	}},
 	{"class", true, `"paid" or "promo"`, readClass},
 	{"effective_at", true, wantInstant, func(d *Decoder, v value, ev *Event) (ok bool) {
@@ -118,7 +118,7 @@ var grantedFields = []field{
 var adjustedFields = []field{
 	workspaceField,
 	{"credits", true, "a number or decimal string of at most 10^12 in absolute value, exact at 6 decimals", func(d *Decoder, v value, ev *Event) bool {
-		return d.amount(v, &ev.Credits, -maxLedger, maxLedger)
+		return d.amount(v, &ev.Credits, -MaxLedgerCredits, MaxLedgerCredits)
 	}},
 	{"grant_id", false, wantName + ", or empty", func(d *Decoder, v value, ev *Event) (ok bool) {
 		ev.GrantID, ok = d.nameOrEmpty(v)
@@ -154,7 +154,7 @@ var campaignFields = []field{
 	}},
 	{"quota", false, "a number or decimal string from 0 to 10^12, exact at 6 decimals", func(d *Decoder, v value, ev *Event) bool {
 		ev.HasQuota = true
-		return d.amount(v, &ev.Quota, 0, maxLedger)
+		return d.amount(v, &ev.Quota, 0, MaxLedgerCredits)
 	}},
 	{"starts_at", false, wantInstant, func(d *Decoder, v value, ev *Event) (ok bool) {
 		ev.StartsAt, ok = d.instant(v)
@@ -183,7 +183,7 @@ var workspaceFields = []field{
 func setDefaults(ev *Event) {
 	switch ev.Type {
 	case CreditsGranted:
-		ev.Priority = defaultPriority
+		ev.Priority = DefaultPriority
 		ev.ExpiresAt = NoInstant
 	case CampaignUpdated:
 		ev.StartsAt, ev.EndsAt = NoInstant, NoInstant

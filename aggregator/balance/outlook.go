@@ -1,8 +1,10 @@
 package balance
 
 import (
+	"cmp"
 	"math"
 	"math/big"
+	"slices"
 
 	"github.com/drawdown/drawdown/schemas"
 )
@@ -25,6 +27,16 @@ type Future struct {
 	// Unused is what is left of grants when they expire, by instant, up to the
 	// horizon, soonest first. Grants that will have been used up are not in it.
 	Unused []Unused
+	// Changes are what known grants, expiries and the like do to the balance up
+	// to the horizon, soonest first: the balance at an instant is the state's,
+	// and the changes up to then, less what is used.
+	Changes []Change
+}
+
+// Change is what happens to the balance at one instant.
+type Change struct {
+	At    schemas.Millis
+	Delta schemas.Total
 }
 
 // Unused is what expires at one instant.
@@ -68,6 +80,10 @@ func Foresee(entries []Entry, known []Segment, state *State, outlook Outlook, ho
 			}
 		}
 	}
+	for at, delta := range changes {
+		future.Changes = append(future.Changes, Change{at, delta})
+	}
+	slices.SortFunc(future.Changes, func(a, b Change) int { return cmp.Compare(a.At, b.At) })
 	future.ExhaustedAt = exhaustion(segments, changes, state, outlook)
 	return future, nil
 }

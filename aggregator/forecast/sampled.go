@@ -78,6 +78,32 @@ func (s *Sampled) reaches(credits float64, q Quantile) (schemas.Millis, bool) {
 // milliseconds.
 const farFuture = 1000 * 366 * 24 * 3.6e6
 
+// Without is the curve without what some others have of it: its mean is less by
+// theirs, its band in proportion.
+func (s *Sampled) Without(others []*Sampled) Sampled {
+	return s.shaped(func(at schemas.Millis, a Amounts) Amounts {
+		mean := a.Mean
+		for _, other := range others {
+			mean -= other.Credits(at, Mean)
+		}
+		return scaled(a, max(mean, 0))
+	})
+}
+
+// Times is the curve of so many times as much.
+func (s *Sampled) Times(factor float64) Sampled {
+	return s.shaped(func(_ schemas.Millis, a Amounts) Amounts { return scaled(a, a.Mean*factor) })
+}
+
+func (s *Sampled) shaped(shape func(schemas.Millis, Amounts) Amounts) Sampled {
+	shaped := Sampled{At: s.At, Amounts: make([]Amounts, len(s.At))}
+	for i, at := range s.At {
+		shaped.Amounts[i] = shape(at, s.Amounts[i])
+	}
+	rise(shaped.Amounts)
+	return shaped
+}
+
 // Along is the outlook on usage (balance.Outlook) that q of the curve gives.
 func (s *Sampled) Along(q Quantile) Along { return Along{s, q} }
 

@@ -1,0 +1,399 @@
+package queryapi
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"math"
+	"net/http"
+	"slices"
+	"strings"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"github.com/drawdown/drawdown/aggregator/balance"
+	"github.com/drawdown/drawdown/aggregator/forecast"
+	"github.com/drawdown/drawdown/schemas"
+	"github.com/drawdown/drawdown/schemas/rollup"
+)
+
+// Outlook is how a workspace goes on, as things are or as one asks what if.
+type Outlook struct {
+	WorkspaceID string         `json:"workspace_id"`
+	From        Instant        `json:"from"`
+	To          Instant        `json:"to"`
+	WhatIf      WhatIf         `json:"what_if" doc:"What was asked for, read"`
+	Runway      Runway         `json:"runway" doc:"Under the what-if"`
+	Baseline    Runway         `json:"baseline" doc:"The runway as things are"`
+	Balance     []BalancePoint `json:"balance" nullable:"false" doc:"What will be left, from now to the end of the period and at least eight weeks; empty where nothing forecasts"`
+	Unused      []UnusedPoint  `json:"unused" nullable:"false" doc:"Credits that will be left of grants when they expire, soonest first"`
+	Burn        BurnChange     `json:"burn" doc:"Gross credits per hour of the last day, as they were, and what makes the change"`
+	Figures
+}
+
+// WhatIf is what is changed about the future.
+type WhatIf struct {
+	Pause []string `json:"pause" nullable:"false" doc:"Campaigns that use nothing from now on"`
+	Scale float64  `json:"scale" doc:"Factor of all usage"`
+	Grant *Decimal `json:"grant" doc:"Credits that are added; null: none"`
+}
+
+// BalancePoint is what will be left at an instant.
+type BalancePoint struct {
+	At  Instant `json:"at"`
+	P10 Decimal `json:"p10" doc:"10 % chance that less is left"`
+	P50 Decimal `json:"p50"`
+	P90 Decimal `json:"p90"`
+}
+
+// UnusedPoint is what expires at an instant.
+type UnusedPoint struct {
+	At  Instant `json:"at"`
+	P10 Decimal `json:"p10" doc:"10 % chance that it is less"`
+	P50 Decimal `json:"p50"`
+	P90 Decimal `json:"p90"`
+}
+
+// BurnChange is how fast credits go, and whose doing that is.
+type BurnChange struct {
+	PerHour        Decimal        `json:"per_hour"`
+	SinceYesterday Decimal        `json:"since_yesterday" doc:"More than the day before; negative: less"`
+	SinceLastWeek  Decimal        `json:"since_last_week" doc:"More than the same day a week ago"`
+	Summary        string         `json:"summary" doc:"For people"`
+	Contributions  []Contribution `json:"contributions" nullable:"false" doc:"The largest change since yesterday first"`
+}
+
+// Contribution is a campaign's part in it.
+type Contribution struct {
+	CampaignID     string   `json:"campaign_id" doc:"Empty: unattributed"`
+	Name           *string  `json:"name"`
+	PerHour        Decimal  `json:"per_hour"`
+	SharePercent   *float64 `json:"share_percent" doc:"Of per_hour; null: nothing was used"`
+	SinceYesterday Decimal  `json:"since_yesterday"`
+	SinceLastWeek  Decimal  `json:"since_last_week"`
+	ChangePercent  *float64 `json:"change_percent" doc:"Of the workspace's change since yesterday; null: there is none"`
+}
+
+// OutlookInput are the parameters.
+type OutlookInput struct {
+	WorkspaceID    string  `path:"workspace_id"`
+	Pause          string  `query:"pause" maxLength:"8192" doc:"Ids of campaigns, separated by commas: what if they used nothing from now on" example:"cmp_1,cmp_2"`
+	Scale          float64 `query:"scale" minimum:"0" maximum:"1000" default:"1" doc:"What if so many times as much were used"`
+	Grant          string  `query:"grant" doc:"What if so many credits were granted" example:"5000"`
+	GrantExpiresAt string  `query:"grant_expires_at" doc:"When those expire; default: never" example:"2027-01-01T00:00:00Z"`
+	Conditional
+
+	pause          []string
+	grant          schemas.Credits // 0: none
+	grantExpiresAt schemas.Millis
+}
+
+// Resolve names every wrong parameter.
+func (in *OutlookInput) Resolve(ctx huma.Context) []error {
+	in.note(ctx)
+	errs := strict(ctx)
+	for id := range strings.SplitSeq(in.Pause, ",") {
+		if id == "" {
+			continue
+		}
+		if !idPattern.MatchString(id) {
+			errs = append(errs, wrong("query.pause", in.Pause, "not ids of campaigns, separated by commas"))
+			break
+		}
+		in.pause = append(in.pause, id)
+	}
+	slices.Sort(in.pause)
+	in.pause = slices.Compact(in.pause)
+	if math.IsNaN(in.Scale) {
+		errs = append(errs, wrong("query.scale", in.Scale, "not a number"))
+	}
+	var err error
+	if in.Grant != "" {
+		if in.grant, err = schemas.ParseCredits(in.Grant); err != nil || in.grant <= 0 || in.grant > schemas.MaxLedgerCredits {
+			errs = append(errs, wrong("query.grant", in.Grant, "not an amount of credits above 0"))
+		}
+	}
+	if in.grantExpiresAt, err = instantParam("grant_expires_at", in.GrantExpiresAt); err != nil {
+		errs = append(errs, err)
+	}
+	return errs
+}
+
+func (s *Server) registerProjection(api huma.API) {
+	register(s, api, huma.Operation{
+		OperationID: "get-projection", Method: http.MethodGet, Path: "/v1/workspaces/{workspace_id}/projection",
+		Metadata: needs(ScopeRead),
+		Summary:  "When it will run out, because of what, and what if",
+	}, s.outlook)
+}
+
+func (s *Server) outlook(ctx context.Context, in *OutlookInput) (*Answer[Outlook], error) {
+	q := question{workspace: in.WorkspaceID, Conditional: in.Conditional}
+	return answered(ctx, s, q, func(ctx context.Context, fresh freshness) (*Outlook, error) { return s.outlookAt(ctx, in, fresh) })
+}
+
+// outlookAt makes the body.
+func (s *Server) outlookAt(ctx context.Context, in *OutlookInput, fresh freshness) (*Outlook, error) {
+	entries, err := s.entries(ctx, in.WorkspaceID, fresh)
+	if err != nil {
+		return nil, err
+	}
+	states, err := s.campaignStates(ctx, in.WorkspaceID, fresh)
+	if err != nil {
+		return nil, err
+	}
+	future, err := s.projections(ctx, in.WorkspaceID, fresh)
+	if err != nil {
+		return nil, err
+	}
+	for _, id := range in.pause {
+		if _, stated := states[id]; !stated && future[id] == nil {
+			return nil, problem(CodeInvalidParameter, "no counted record names campaign %q in this workspace", id).about("query.pause", in.Pause)
+		}
+	}
+	burn, err := planBurn(entries, ledgerNow(fresh.at), timeEnd, windowEndAt(fresh))
+	if err != nil {
+		return nil, err
+	}
+	rows, err := s.sums(ctx, "projection", rollup.Query{Workspace: in.WorkspaceID, Edges: burn.edges, Group: rollup.ByNone})
+	if err != nil {
+		return nil, err
+	}
+	for _, row := range rows {
+		burn.add(burn.edges[row.interval], row.usage)
+	}
+	body := &Outlook{WorkspaceID: in.WorkspaceID, WhatIf: WhatIf{Pause: append([]string{}, in.pause...), Scale: in.Scale}, Balance: []BalancePoint{}, Unused: []UnusedPoint{}}
+	if in.grant > 0 {
+		grant := decimal(in.grant.Total())
+		body.WhatIf.Grant = &grant
+	}
+	if err := s.foresee(body, in, burn, future, fresh); err != nil {
+		return nil, err
+	}
+	body.Burn, err = s.burnChange(ctx, in.WorkspaceID, states, windowEndAt(fresh))
+	return body, err
+}
+
+// outlookWeeks is how far the balance is shown at least: what a forecast learns
+// from.
+const outlookWeeks = 8
+
+// foresee fills in what becomes of the balance, as things are and under the
+// what-if.
+func (s *Server) foresee(body *Outlook, in *OutlookInput, burn *burning, future projections, fresh freshness) error {
+	state, err := balance.Burn(burn.entries, burn.segments, burn.at)
+	if err != nil {
+		return err
+	}
+	from, to := fresh.at-fresh.at%minuteMillis, max(state.Period.To, fresh.at+outlookWeeks*7*dayMillis)
+	body.From, body.To = instant(from), instant(to)
+	whole := future[wholeWorkspace]
+	if !whole.known() {
+		body.Baseline, err = runwayOf(burn.entries, burn.segments, state, burn.gross[runwayWindow], burnWindows[runwayWindow])
+		body.Runway = body.Baseline
+		return err
+	}
+	if body.Baseline, err = whole.runway(burn.entries, burn.segments, state); err != nil {
+		return err
+	}
+	changed := *whole
+	var paused []*forecast.Sampled
+	for _, id := range in.pause {
+		if p := future[id]; p != nil {
+			paused = append(paused, &p.curve)
+		}
+	}
+	changed.curve = whole.curve.Without(paused)
+	changed.curve = changed.curve.Times(in.Scale)
+	entries, segments := burn.entries, burn.segments
+	if in.grant > 0 {
+		entries = append(slices.Clone(entries), grantNow(in, burn.at))
+		// The grant is a cut of its own.
+		if segments, err = withCut(entries, segments, burn.at); err != nil {
+			return err
+		}
+		if state, err = balance.Burn(entries, segments, burn.at); err != nil {
+			return err
+		}
+	}
+	if body.Runway, err = changed.runway(entries, segments, state); err != nil {
+		return err
+	}
+	return body.fill(entries, segments, state, &changed, from, to)
+}
+
+// grantNow is the grant of a what-if, effective in the minute that has begun.
+func grantNow(in *OutlookInput, at schemas.Millis) balance.Entry {
+	effective := at - at%minuteMillis
+	return balance.Entry{
+		Type: schemas.CreditsGranted, EventID: "what-if", GrantID: "what-if", Class: schemas.Paid, Priority: schemas.DefaultPriority,
+		Credits: in.grant, At: effective, Offset: math.MaxUint64, EffectiveAt: effective, ExpiresAt: in.grantExpiresAt,
+	}
+}
+
+// withCut spreads the usage of known segments over those of a ledger that has a
+// cut more, at the beginning of the minute of at: what is used since counts to
+// the segment before it, because nothing tells it apart, and it is the last.
+func withCut(entries []balance.Entry, known []balance.Segment, at schemas.Millis) ([]balance.Segment, error) {
+	segments, err := balance.Segments(entries, at)
+	if err != nil {
+		return nil, err
+	}
+	for i := range segments {
+		if i < len(known) {
+			segments[i].Net = known[i].Net
+		}
+	}
+	return segments, nil
+}
+
+// outlookPoints is how many points the balance is shown with, beside the
+// instants at which something happens.
+const outlookPoints = 60
+
+// fill makes the curves of what is left and of what expires.
+func (body *Outlook) fill(entries []balance.Entry, segments []balance.Segment, state *balance.State, ahead *projected, from, to schemas.Millis) error {
+	quantiles := [...]forecast.Quantile{forecast.P90, forecast.P50, forecast.P10} // of usage: little is left where much is used
+	var futures [len(quantiles)]balance.Future
+	at := []schemas.Millis{}
+	for i := range schemas.Millis(outlookPoints) + 1 {
+		at = append(at, from+(to-from)*i/outlookPoints)
+	}
+	for i, q := range quantiles {
+		var err error
+		if futures[i], err = balance.Foresee(entries, segments, state, ahead.curve.Along(q), to); err != nil {
+			return err
+		}
+		for _, change := range futures[i].Changes {
+			at = append(at, change.At)
+		}
+	}
+	slices.Sort(at)
+	at = slices.Compact(at)
+	for _, instantAt := range at {
+		var left [len(quantiles)]Decimal
+		for i, q := range quantiles {
+			remaining := state.Remaining.Sub(ahead.curve.Along(q).Used(instantAt).Sub(ahead.curve.Along(q).Used(state.At)).Max(schemas.Total{}))
+			for _, change := range futures[i].Changes {
+				if change.At <= instantAt {
+					remaining = remaining.Add(change.Delta)
+				}
+			}
+			left[i] = decimal(remaining)
+		}
+		body.Balance = append(body.Balance, BalancePoint{instant(instantAt), left[0], left[1], left[2]})
+	}
+	body.Unused = unusedPoints(futures)
+	return nil
+}
+
+// unusedPoints puts together what expires; much expires where little is used.
+func unusedPoints(futures [3]balance.Future) []UnusedPoint {
+	points := []UnusedPoint{}
+	amount := func(f balance.Future, at schemas.Millis) Decimal {
+		for _, unused := range f.Unused {
+			if unused.At == at {
+				return decimal(unused.Credits)
+			}
+		}
+		return decimal(schemas.Total{})
+	}
+	for _, unused := range futures[2].Unused {
+		points = append(points, UnusedPoint{
+			At: instant(unused.At), P10: amount(futures[0], unused.At), P50: amount(futures[1], unused.At), P90: amount(futures[2], unused.At),
+		})
+	}
+	return points
+}
+
+// burnChange compares the last day with the one before and with the same one a
+// week ago, campaign by campaign.
+func (s *Server) burnChange(ctx context.Context, workspaceID string, states map[string]campaignState, end schemas.Millis) (BurnChange, error) {
+	const day = dayMillis
+	q := rollup.Query{
+		Workspace: workspaceID, Group: rollup.ByCampaign,
+		Edges: []schemas.Millis{end - 8*day, end - 7*day, end - 2*day, end - day, end},
+	}
+	rows, err := s.sums(ctx, "burn_change", q)
+	if err != nil {
+		return BurnChange{}, err
+	}
+	type days struct{ weekAgo, yesterday, today schemas.Total }
+	var whole days
+	byCampaign := make(map[string]*days)
+	for _, row := range rows {
+		d, ok := byCampaign[row.key]
+		if !ok {
+			d = &days{}
+			byCampaign[row.key] = d
+		}
+		for _, sum := range []*days{d, &whole} {
+			switch row.interval {
+			case 0:
+				sum.weekAgo = sum.weekAgo.Add(row.gross())
+			case 2:
+				sum.yesterday = sum.yesterday.Add(row.gross())
+			case 3:
+				sum.today = sum.today.Add(row.gross())
+			}
+		}
+	}
+	perHour := func(t schemas.Total) Decimal {
+		rate, _ := scaled(t, 1, 24) // a day's cannot overflow
+		return decimal(rate)
+	}
+	change := func(d *days) schemas.Total { return d.today.Sub(d.yesterday) }
+	body := BurnChange{
+		PerHour: perHour(whole.today), SinceYesterday: perHour(change(&whole)),
+		SinceLastWeek: perHour(whole.today.Sub(whole.weekAgo)), Contributions: []Contribution{},
+	}
+	ids := make([]string, 0, len(byCampaign))
+	for id := range byCampaign {
+		ids = append(ids, id)
+	}
+	size := func(id string) schemas.Total {
+		c := change(byCampaign[id])
+		return c.Max(c.Neg())
+	}
+	slices.SortFunc(ids, func(a, b string) int { return cmp.Or(size(b).Cmp(size(a)), cmp.Compare(a, b)) })
+	for _, id := range ids {
+		d := byCampaign[id]
+		c := Contribution{
+			CampaignID: id, Name: stringOrNull(states[id].name), PerHour: perHour(d.today), SharePercent: percent(d.today, whole.today),
+			SinceYesterday: perHour(change(d)), SinceLastWeek: perHour(d.today.Sub(d.weekAgo)),
+		}
+		if total := change(&whole); total.Sign() != 0 {
+			share := math.Round(change(d).Float()/total.Float()*10_000) / 100
+			c.ChangePercent = &share
+		}
+		body.Contributions = append(body.Contributions, c)
+	}
+	body.Summary = body.summary()
+	return body, nil
+}
+
+// summary says it in a sentence.
+func (b *BurnChange) summary() string {
+	if len(b.Contributions) == 0 {
+		return "Nothing was used in the last eight days."
+	}
+	first := b.Contributions[0]
+	if first.ChangePercent == nil {
+		return fmt.Sprintf("%s credits per hour were used in the last day, as many as in the day before.", b.PerHour)
+	}
+	name := "Usage without a campaign"
+	switch {
+	case first.Name != nil:
+		name = *first.Name
+	case first.CampaignID != "":
+		name = first.CampaignID
+	}
+	direction := "increase"
+	if strings.HasPrefix(string(b.SinceYesterday), "-") {
+		direction = "decrease"
+	}
+	if *first.ChangePercent <= 0 {
+		return fmt.Sprintf("%s credits per hour were used in the last day; %s went against the %s since the day before.", b.PerHour, name, direction)
+	}
+	return fmt.Sprintf("%s is %.0f %% of the %s since the day before.", name, min(*first.ChangePercent, 100), direction)
+}
