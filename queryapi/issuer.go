@@ -41,6 +41,9 @@ const (
 	// ones: how long one that the issuer has withdrawn is still taken. While the
 	// issuer is away they stand.
 	keysAge = 10 * time.Minute
+	// keysAgain is the least time between two such questions: whoever asks may
+	// wait for an issuer that hangs, all others go on with the keys that stand.
+	keysAgain = time.Minute
 	// issuerTimeout bounds one request to the issuer.
 	issuerTimeout = 5 * time.Second
 	// maxIssuerBody is many times what providers answer.
@@ -62,6 +65,7 @@ type issuer struct {
 	keys     []jose.JSONWebKey
 	askedAt  time.Time // when the keys were asked for last
 	keptAt   time.Time // when they were told last
+	agedAt   time.Time // when somebody went to ask on account of their age last
 }
 
 func newIssuer(config Issuer, now func() time.Time) *issuer {
@@ -180,7 +184,7 @@ func (i *issuer) VerifySignature(ctx context.Context, token string) ([]byte, err
 	}
 	id := signed.Signatures[0].Header.KeyID
 	keys, keptAt, askedAt := i.known()
-	if payload, ok := verifyWith(signed, id, keys); ok && i.now().Sub(keptAt) < keysAge {
+	if payload, ok := verifyWith(signed, id, keys); ok && (i.now().Sub(keptAt) < keysAge || !i.mayAskAgain()) {
 		return payload, nil
 	}
 	// Unknown, or known for long: ask, unless that was just done.
@@ -206,6 +210,19 @@ func (i *issuer) known() (keys []jose.JSONWebKey, keptAt, askedAt time.Time) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	return i.keys, i.keptAt, i.askedAt
+}
+
+// mayAskAgain says whether who calls is to ask for keys that are old, and takes
+// it that they do.
+func (i *issuer) mayAskAgain() bool {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	now := i.now()
+	if since := now.Sub(i.agedAt); 0 <= since && since < keysAgain {
+		return false
+	}
+	i.agedAt = now
+	return true
 }
 
 func verifyWith(signed *jose.JSONWebSignature, id string, keys []jose.JSONWebKey) ([]byte, bool) {

@@ -482,6 +482,38 @@ func TestIndependentProviderStopsStartsAndRotatesItsKeys(t *testing.T) {
 	}
 }
 
+func TestProviderThatHangsHoldsUpOneRequestAndNotTheOthers(t *testing.T) {
+	t.Parallel()
+	s := newOIDCSite(t, storetest.IssuerOptions{Machine: storetest.IssuerClaims{Workspaces: []string{"ws_a"}}})
+	s.issuer.Start()
+	token := s.issuer.MachineToken(oidcAudience, "credits:read")
+	statuses := make(chan int)
+	ask := func() { statuses <- s.send(s.server, token, http.MethodGet, "/v1/workspaces/ws_a/balance", "").status }
+	go ask()
+	if got := <-statuses; got != 200 {
+		t.Fatalf("%d", got)
+	}
+	s.now = s.now.Add(11 * time.Minute) // longer than keys are kept without asking
+	s.issuer.Pause()
+	began := time.Now()
+	for range 8 {
+		go ask()
+	}
+	for range 7 {
+		if got := <-statuses; got != 200 {
+			t.Errorf("while it hangs: %d", got)
+		}
+	}
+	// The API waits 5 s for an issuer.
+	if took := time.Since(began); took > 4*time.Second {
+		t.Errorf("seven of eight requests waited %s", took)
+	}
+	s.issuer.Resume()
+	if got := <-statuses; got != 200 {
+		t.Errorf("who asked: %d", got)
+	}
+}
+
 // In userinfo alone is who signs in; what keeps the provider from saying it is
 // not their fault.
 func TestProviderThatDoesNotSayWhoSignedInIsAway(t *testing.T) {

@@ -23,6 +23,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -178,6 +179,19 @@ func (i *Issuer) Stop() {
 	_ = i.cmd.Process.Kill()
 	_ = i.cmd.Wait() // it was killed
 	i.cmd = nil
+}
+
+// Pause has the provider take connections and answer nothing, until Resume.
+func (i *Issuer) Pause() { i.signal(syscall.SIGSTOP) }
+
+// Resume ends a Pause; what was asked meanwhile is answered.
+func (i *Issuer) Resume() { i.signal(syscall.SIGCONT) }
+
+func (i *Issuer) signal(sig syscall.Signal) {
+	i.t.Helper()
+	if err := i.cmd.Process.Signal(sig); err != nil {
+		i.t.Fatalf("cannot signal the OpenID provider: %v", err)
+	}
 }
 
 var (
