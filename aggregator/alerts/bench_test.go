@@ -49,9 +49,7 @@ func BenchmarkEvaluate(b *testing.B) {
 // campaigns, each with a quota, and 20 or 1,000 grants.
 func BenchmarkReplay(b *testing.B) {
 	for _, grants := range []int{20, 1000} {
-		timeline := &alerts.Timeline{Forecast: func(_ string, at schemas.Millis) alerts.Outlook {
-			return alerts.Outlook{Method: "run_rate", Used: func(until schemas.Millis) float64 { return float64(until-at) / 1e6 }}
-		}}
+		timeline := &alerts.Timeline{}
 		for i := range grants {
 			at := runFrom - schemas.Millis(i)*30*day/schemas.Millis(grants)*2
 			timeline.Entries = append(timeline.Entries, balance.Entry{
@@ -59,13 +57,13 @@ func BenchmarkReplay(b *testing.B) {
 				Credits: schemas.Credits(2_000_000 / grants * schemas.MicrosPerCredit), Class: schemas.Paid, Priority: 100,
 			})
 		}
-		for at := runFrom - 30*day; at < runTo; at += quarter {
+		for at := runFrom - 56*day; at < runTo; at += quarter {
 			used := schemas.TotalOf(500 * 400_000)
 			timeline.Usage = append(timeline.Usage, alerts.Bucket{From: at, To: at + quarter, Net: used, Gross: used})
 		}
 		for i := range 500 {
 			c := alerts.CampaignTimeline{ID: fmt.Sprintf("cmp_%03d", i), States: []alerts.CampaignState{{
-				At: runFrom - 30*day, Status: "ACTIVE", HasQuota: true, Quota: schemas.Credits(1500+i) * schemas.MicrosPerCredit, EndsAt: schemas.NoInstant,
+				At: runFrom - 56*day, Status: "ACTIVE", HasQuota: true, Quota: schemas.Credits(2500+3*i) * schemas.MicrosPerCredit, EndsAt: schemas.NoInstant,
 			}}}
 			for _, usage := range timeline.Usage {
 				usage.Net, usage.Gross = schemas.TotalOf(400_000), schemas.TotalOf(400_000)

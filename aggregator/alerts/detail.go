@@ -75,7 +75,7 @@ func (f *Finding) Detail() Detail {
 	case schemas.ExpiringUnused:
 		for _, e := range figures.Expiries {
 			if f.within(e) {
-				d.ExpiresAt, d.Method = e.At.String(), e.Method
+				d.ExpiresAt, d.Method = e.At.String(), string(e.Method)
 				break
 			}
 		}
@@ -89,7 +89,7 @@ func (f *Finding) Detail() Detail {
 			}
 		}
 	default:
-		d.Method = figures.Runway.Method
+		d.Method = string(figures.Runway.Method)
 	}
 	return d
 }
@@ -104,8 +104,8 @@ func (f *Finding) campaignDetail(d *Detail) {
 	if c.HasQuota {
 		d.Quota = c.Quota.String()
 	}
-	if f.rule.Kind == schemas.QuotaProjected && c.Method != "" {
-		d.Projected, d.ProjectedAt, d.Method = whole(c.Projected), c.ProjectedAt.String(), c.Method
+	if f.rule.Kind == schemas.QuotaProjected && known(c.Method) {
+		d.Projected, d.ProjectedAt, d.Method = whole(c.Projected), c.ProjectedAt.String(), string(c.Method)
 	}
 }
 

@@ -71,5 +71,7 @@
 //     now: late events and corrections are where they belong, outages are not
 //     seen, and what was issued later is not foreseen. A window shorter than a
 //     bucket of the timeline is its part of the last bucket. Forecasts are made
-//     once a day, from what had been counted then, and reckoned from there.
+//     once a day, of very many campaigns less often, from what had been counted
+//     then. That of the workspace is made of it as one series. What it means for
+//     the balance is reckoned at each step, of very many grants less often.
 package alerts

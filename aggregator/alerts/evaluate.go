@@ -167,7 +167,7 @@ func (f *Finding) expiringUnused() {
 		if !f.within(e) {
 			continue
 		}
-		if e.Method == "" {
+		if !known(e.Method) {
 			f.Unknown = NoForecast
 			return
 		}
@@ -327,7 +327,7 @@ func (f Finding) quota(c *Campaign) Finding {
 	}
 	switch {
 	case f.Met: // whatever is forecast, it has been used
-	case c.Method == "" || math.IsNaN(c.Projected):
+	case !known(c.Method) || math.IsNaN(c.Projected):
 		f.Cleared, f.Unknown = false, NoForecast
 	default:
 		f.Value = percentOf(c.Projected, c.Quota)

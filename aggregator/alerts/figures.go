@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/drawdown/drawdown/aggregator/balance"
+	"github.com/drawdown/drawdown/aggregator/forecast"
 	"github.com/drawdown/drawdown/schemas"
 )
 
@@ -21,8 +22,8 @@ type Figures struct {
 	// ExpiresAt is the soonest expiry among active grants that hold credits,
 	// or NoInstant.
 	ExpiresAt schemas.Millis
-	// Expiries has every coming instant at which active or scheduled grants
-	// expire that may still hold credits then, soonest first.
+	// Expiries has every coming instant at which grants expire that will hold
+	// credits then, soonest first; where nothing is forecast, that hold some now.
 	Expiries []Expiry
 	Runway   Runway
 
@@ -41,8 +42,8 @@ type Figures struct {
 // Expiry is one instant at which credits expire.
 type Expiry struct {
 	At     schemas.Millis
-	Unused float64 // credits that will expire there, by the forecast
-	Method string  // of the forecast; empty: there is none, and Unused is not known
+	Unused float64         // credits that will expire there, by the forecast
+	Method forecast.Method // of the forecast; empty: there is none, and Unused is not known
 }
 
 // Runway is when the balance will be 0.
@@ -52,17 +53,18 @@ type Runway struct {
 	// known.
 	ExhaustsAt schemas.Millis
 	Never      bool
-	Method     string // of the forecast
+	Method     forecast.Method
 }
 
 // Known says whether the runway is.
 func (r Runway) Known() bool { return r.Never || r.ExhaustsAt != schemas.NoInstant }
 
-// Statuses of campaigns whose quota is nobody's worry: one is over, the other
-// has not begun.
+// Statuses of campaigns. The quota of one that is over, or has not begun, is
+// nobody's worry.
 const (
-	completed = "COMPLETED"
-	draft     = "DRAFT"
+	activeStatus = "ACTIVE"
+	completed    = "COMPLETED"
+	draft        = "DRAFT"
 )
 
 // Campaign is what rules look at of a campaign.
@@ -77,7 +79,7 @@ type Campaign struct {
 	// ProjectedAt, the end of its period.
 	Projected   float64
 	ProjectedAt schemas.Millis
-	Method      string // of the forecast; empty: Projected is not known
+	Method      forecast.Method // empty or insufficient_data: Projected is not known
 }
 
 // SetBalance takes what the burn-down says.

@@ -3,77 +3,73 @@ package alerts
 import (
 	"math"
 	"slices"
-	"sort"
 
 	"github.com/drawdown/drawdown/aggregator/balance"
+	"github.com/drawdown/drawdown/aggregator/forecast"
 	"github.com/drawdown/drawdown/schemas"
 )
 
-// Outlook is a forecast of gross usage, made at some instant.
+// Outlook is a forecast of gross usage from some instant on.
 type Outlook struct {
-	Method string // empty: nothing is known
-	// Used is how many credits will be used from that instant until another,
-	// for any later one. It never falls.
-	Used func(until schemas.Millis) float64
+	Method forecast.Method
+	Usage  balance.Outlook
 }
 
 // Known says whether there is a forecast.
-func (o Outlook) Known() bool { return o.Method != "" && o.Used != nil }
+func (o Outlook) Known() bool { return known(o.Method) && o.Usage != nil }
 
-// between is what will be used in a range.
+// known says whether a method's figures are.
+func known(method forecast.Method) bool { return method != "" && method != forecast.InsufficientData }
+
+// between is how many credits will be used in a range.
 func (o Outlook) between(from, to schemas.Millis) float64 {
-	return max(o.Used(to)-o.Used(from), 0)
+	if told, ok := o.Usage.(told); ok {
+		// The same without amounts that are exact in name only.
+		return told.credits(to) - told.credits(from)
+	}
+	return o.Usage.Used(to).Sub(o.Usage.Used(from)).Float()
 }
 
 // horizonYears is how far a runway is looked for (DESIGN section 8).
 const horizonYears = 5
 
-// Project continues a balance along an outlook, by the rules of package
-// balance: when it is 0, and what will expire unused.
-func Project(state *balance.State, outlook Outlook) (Runway, []Expiry, error) {
-	horizon := schemas.MillisOf(state.At.Time().AddDate(horizonYears, 0, 0))
+// Foresee continues the balance that SetBalance took along an outlook, made at
+// its instant or before, by the rules of package balance: when it is 0, and
+// what will expire unused.
+func (f *Figures) Foresee(state *balance.State, outlook Outlook) error {
 	entries := remainder(state)
+	f.Runway = Runway{ExhaustsAt: schemas.NoInstant}
 	if !outlook.Known() {
-		return Runway{ExhaustsAt: schemas.NoInstant}, unknownExpiries(entries, state.At), nil
+		f.Expiries = unknownExpiries(entries, state.At)
+		return nil
 	}
-	segments, err := balance.Segments(entries, horizon)
+	before, err := balance.Segments(entries, state.At)
 	if err != nil {
-		return Runway{}, nil, err
+		return err
 	}
-	for i := range segments {
-		if from := max(segments[i].From, state.At); from < segments[i].To {
-			segments[i].Net = totalOf(outlook.between(from, segments[i].To))
-		}
+	if len(before) > 0 {
+		before[len(before)-1].Net = state.Overdraft
 	}
-	if len(segments) > 0 {
-		segments[0].Net = segments[0].Net.Add(state.Overdraft)
-	}
-	steps, err := balance.Steps(entries, segments, horizon)
+	horizon := schemas.MillisOf(state.At.Time().AddDate(horizonYears, 0, 0))
+	future, err := balance.Foresee(entries, before, state, outlook.Usage, horizon)
 	if err != nil {
-		return Runway{}, nil, err
+		return err
 	}
-	var expiries []Expiry
-	for _, step := range steps {
-		if step.Kind != balance.Expires || step.At <= state.At {
-			continue
-		}
-		expired := step.Credits.Float()
-		if n := len(expiries); n > 0 && expiries[n-1].At == step.At {
-			expiries[n-1].Unused += expired
-			continue
-		}
-		expiries = append(expiries, Expiry{At: step.At, Unused: expired, Method: outlook.Method})
+	f.Runway.Method, f.Runway.ExhaustsAt = outlook.Method, future.ExhaustedAt
+	if future.ExhaustedAt == schemas.NoInstant || future.ExhaustedAt > horizon {
+		f.Runway.ExhaustsAt, f.Runway.Never = schemas.NoInstant, true
 	}
-	exhaustsAt := state.At
-	if state.Remaining.Sign() > 0 {
-		exhaustsAt = exhaustion(steps, state.At, outlook)
+	f.Expiries = nil
+	for _, unused := range future.Unused {
+		f.Expiries = append(f.Expiries, Expiry{At: unused.At, Unused: unused.Credits.Float(), Method: outlook.Method})
 	}
-	return Runway{ExhaustsAt: exhaustsAt, Never: exhaustsAt == schemas.NoInstant, Method: outlook.Method}, expiries, nil
+	return nil
 }
 
 // remainder is a ledger that goes on from a state: what active grants hold and
-// what scheduled ones will. Nothing else can be to come, because no event is
-// of the future.
+// what scheduled ones will. It is as short as there are such grants, however
+// long the ledger is, and nothing else can be to come, because no event is of
+// the future.
 func remainder(state *balance.State) []balance.Entry {
 	var entries []balance.Entry
 	for i := range state.Grants {
@@ -85,10 +81,11 @@ func remainder(state *balance.State) []balance.Entry {
 		if !fits {
 			micro = math.MaxInt64
 		}
+		// Carry-overs and adjustments may be called as grants are.
+		id := string(g.Origin) + ":" + g.GrantID
 		entries = append(entries, balance.Entry{
-			// Carry-overs and adjustments may be called as grants are.
-			Type: schemas.CreditsGranted, EventID: string(g.Origin) + ":" + g.GrantID, GrantID: string(g.Origin) + ":" + g.GrantID,
-			At: state.At, Offset: uint64(i), Credits: schemas.Credits(micro), Class: g.Class, Priority: g.Priority,
+			Type: schemas.CreditsGranted, EventID: id, GrantID: id, At: state.At, Offset: uint64(i),
+			Credits: schemas.Credits(micro), Class: g.Class, Priority: g.Priority,
 			EffectiveAt: max(g.EffectiveAt, state.At), ExpiresAt: g.ExpiresAt,
 		})
 	}
@@ -104,38 +101,4 @@ func unknownExpiries(entries []balance.Entry, at schemas.Millis) []Expiry {
 	}
 	slices.SortFunc(expiries, func(a, b Expiry) int { return int(min(max(a.At-b.At, -1), 1)) })
 	return slices.CompactFunc(expiries, func(a, b Expiry) bool { return a.At == b.At })
-}
-
-// exhaustion is the first instant after at when nothing is left of what there is
-// at at, or NoInstant.
-func exhaustion(steps []balance.Step, at schemas.Millis, outlook Outlook) schemas.Millis {
-	held := schemas.Total{}
-	for i, step := range steps {
-		if from := max(step.At, at); step.Kind == balance.Uses && from < step.To && held.Sign() > 0 && held.Add(step.Change).Sign() <= 0 {
-			return reaches(outlook, from, step.To, held.Float())
-		}
-		held = held.Add(step.Change)
-		// Once all that happens at an instant has happened.
-		last := i+1 == len(steps) || steps[i+1].At > step.At
-		if last && step.Kind != balance.Uses && step.At >= at && held.Sign() <= 0 {
-			return step.At
-		}
-	}
-	return schemas.NoInstant
-}
-
-// reaches is the first instant in (from, to] at which an amount has been used
-// since from; to, if rounding has it that none is.
-func reaches(outlook Outlook, from, to schemas.Millis, amount float64) schemas.Millis {
-	base := outlook.Used(from)
-	after := sort.Search(int(to-from), func(i int) bool {
-		return outlook.Used(from+schemas.Millis(i)+1)-base >= amount
-	})
-	return min(from+schemas.Millis(after)+1, to)
-}
-
-// totalOf rounds a forecast to micro-credits.
-func totalOf(credits float64) schemas.Total {
-	const most = math.MaxInt64 / 2 / schemas.MicrosPerCredit // more than any grant
-	return schemas.TotalOf(int64(math.Round(min(credits, most) * schemas.MicrosPerCredit)))
 }

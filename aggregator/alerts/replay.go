@@ -35,7 +35,7 @@ func Replay(rule schemas.AlertRule, timeline *Timeline, from, to, step schemas.M
 		return nil, ErrStep
 	}
 	rule.Enabled, rule.Deleted = true, false
-	past, err := newPast(&rule, timeline, from, to)
+	past, err := newPast(&rule, timeline, from, to, step)
 	if err != nil {
 		return nil, err
 	}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/drawdown/drawdown/aggregator/alerts"
 	"github.com/drawdown/drawdown/aggregator/balance"
+	"github.com/drawdown/drawdown/aggregator/forecast"
 	"github.com/drawdown/drawdown/schemas"
 )
 
@@ -168,6 +169,83 @@ func TestReplayHasWhatWasLivedThrough(t *testing.T) {
 	for _, kind := range schemas.AlertKinds {
 		if fired[kind] < 10 && kind != schemas.Freshness {
 			t.Errorf("of %s only %d fired", kind, fired[kind])
+		}
+	}
+}
+
+// told is what package forecast says of hours that are summed up from nothing.
+func (w *world) told(q forecast.Quantile) func(string, schemas.Millis) alerts.Outlook {
+	return func(campaign string, at schemas.Millis) alerts.Outlook {
+		of, series := campaign, forecast.Series{At: at}
+		if of == "" {
+			of = all
+		}
+		for end := at; len(series.Hours) < 8*7*24; end -= hour {
+			used := within(w.grossSums[of], end-hour, end)
+			series.Hours = append([]float64{float64(used) / schemas.MicrosPerCredit}, series.Hours...)
+		}
+		for i, s := range w.states[campaign] {
+			if s.At > at {
+				break
+			}
+			if i == 0 {
+				series.Since = s.At
+				for m, used := range w.gross[campaign] {
+					if used > 0 || w.net[campaign][m] != 0 {
+						series.Since = min(series.Since, (worldStart + schemas.Millis(m)*minute))
+						break
+					}
+				}
+			}
+			if series.EndsAt = s.EndsAt; s.EndsAt == schemas.NoInstant {
+				series.EndsAt = 0
+			}
+			if s.Status != "ACTIVE" {
+				span := forecast.Span{From: s.At}
+				if i+1 < len(w.states[campaign]) && w.states[campaign][i+1].At <= at {
+					span.To = w.states[campaign][i+1].At
+				}
+				series.Paused = append(series.Paused, span)
+			}
+		}
+		f := forecast.Project(&series, at+56*day)
+		instants := []schemas.Millis{}
+		for next := at; next < at+7*day; next += hour {
+			instants = append(instants, next)
+		}
+		for next := at + 7*day; next <= at+56*day; next += day {
+			instants = append(instants, next)
+		}
+		curve := f.Curve.Sample(instants)
+		return alerts.Outlook{Method: f.Method, Usage: curve.Along(q)}
+	}
+}
+
+// TestReplayForetellsByItself: without a Forecast, package forecast makes them
+// of the timeline, as of hours that are summed up from nothing.
+func TestReplayForetellsByItself(t *testing.T) {
+	t.Parallel()
+	fired := map[schemas.AlertKind]int{}
+	for seed := range uint64(12) {
+		w := drawWorld(rand.New(rand.NewPCG(seed, 2)))
+		for kind, params := range map[schemas.AlertKind]string{
+			schemas.RunwayBelow: `{"days":7}`, schemas.ExpiringUnused: `{"days":14}`,
+			schemas.QuotaProjected: `{"percent":50}`, schemas.BurnSpike: `{"factor":2,"credits":"1"}`,
+		} {
+			rule := ruleOf(t, kind, params)
+			timeline := w.timeline(t, runFrom-30*day)
+			timeline.Forecast = nil
+			got := replay(t, timeline, rule, 6*hour)
+			timeline.Forecast = w.told(map[bool]forecast.Quantile{true: forecast.Mean, false: forecast.P50}[kind == schemas.BurnSpike])
+			if want := replay(t, timeline, rule, 6*hour); !slices.Equal(got, want) {
+				t.Errorf("seed %d, %s: %+v, not %+v", seed, kind, got, want)
+			}
+			fired[kind] += len(got)
+		}
+	}
+	for _, kind := range []schemas.AlertKind{schemas.RunwayBelow, schemas.ExpiringUnused, schemas.QuotaProjected, schemas.BurnSpike} {
+		if fired[kind] == 0 {
+			t.Errorf("nothing fired of %s", kind)
 		}
 	}
 }

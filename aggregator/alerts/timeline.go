@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/drawdown/drawdown/aggregator/balance"
+	"github.com/drawdown/drawdown/aggregator/forecast"
 	"github.com/drawdown/drawdown/schemas"
 )
 
@@ -17,15 +18,15 @@ type Timeline struct {
 	Entries []balance.Entry
 	// Usage is that of the workspace from its beginning on, in ascending
 	// buckets that do not overlap: quarters of an hour from before the longest
-	// window on, and as long as you like before. What a bucket used is known
+	// window on, hours for forecasts, and as long as you like before. What a bucket used is known
 	// from its end on. One that a ledger instant cuts belongs to where it
 	// starts; cut buckets there, and balances are exact.
 	Usage []Bucket
 	// Campaigns has every campaign that has a state, by id.
 	Campaigns []CampaignTimeline
 	// Forecast makes a forecast of the workspace (empty id) or of a campaign
-	// from what had been counted at an instant; it is called once for each day
-	// and subject that a rule asks for. Nil: there are none.
+	// from what had been counted at an instant. Nil: package forecast does, from
+	// Usage, which then has hours or less for eight weeks before the replay.
 	Forecast func(campaignID string, at schemas.Millis) Outlook
 }
 
@@ -113,9 +114,14 @@ type past struct {
 	base *balance.State
 
 	// The last two days' forecasts.
+	forecastEvery          schemas.Millis
 	today                  schemas.Millis // when the last one was made
 	outlook, outlookBefore Outlook
-	campaignOutlooks       map[string]Outlook
+
+	steps         int // of the replay
+	sinceForeseen int // how many
+	foreseenBy    *balance.State
+	foreseenOn    schemas.Millis
 
 	figures Figures
 }
@@ -127,16 +133,19 @@ type campaignPast struct {
 	used    schemas.Total
 	counted int // buckets in used
 	state   int // states before the instant
+
+	outlook   Outlook
+	outlookAt schemas.Millis // when it was made
 }
 
-func newPast(rule *schemas.AlertRule, timeline *Timeline, from, to schemas.Millis) (*past, error) {
+func newPast(rule *schemas.AlertRule, timeline *Timeline, from, to, step schemas.Millis) (*past, error) {
 	cuts, err := balance.Cuts(timeline.Entries, to)
 	if err != nil {
 		return nil, err
 	}
 	p := &past{
-		Timeline: timeline, rule: rule, begin: from, usage: newSums(timeline.Usage), cuts: cuts,
-		today: schemas.NoInstant, issuedAt: make(map[string]schemas.Millis, len(timeline.Entries)),
+		Timeline: timeline, rule: rule, begin: from, steps: int((to - from) / step), usage: newSums(timeline.Usage), cuts: cuts,
+		forecastEvery: aDay, today: schemas.NoInstant, issuedAt: make(map[string]schemas.Millis, len(timeline.Entries)),
 	}
 	for i := range timeline.Entries {
 		p.issuedAt[timeline.Entries[i].EventID] = timeline.Entries[i].At
@@ -144,13 +153,21 @@ func newPast(rule *schemas.AlertRule, timeline *Timeline, from, to schemas.Milli
 	if p.looksAtQuotas() {
 		for i := range timeline.Campaigns {
 			if id := rule.Params.CampaignID; id == "" || id == timeline.Campaigns[i].ID {
-				p.campaigns = append(p.campaigns, campaignPast{CampaignTimeline: &timeline.Campaigns[i]})
+				p.campaigns = append(p.campaigns, campaignPast{CampaignTimeline: &timeline.Campaigns[i], outlookAt: schemas.NoInstant})
 			}
 		}
 		slices.SortFunc(p.campaigns, func(a, b campaignPast) int { return cmp.Compare(a.ID, b.ID) })
 	}
+	if days := (to-from)/aDay + 1; rule.Kind == schemas.QuotaProjected {
+		p.forecastEvery *= 1 + (schemas.Millis(len(p.campaigns))*days-1)/maxForecasts
+	}
 	p.figures = Figures{Name: timeline.Name, Zone: timeline.Zone, Gross: p.gross, Expected: p.expected}
+	p.figures.Runway.ExhaustsAt = schemas.NoInstant
 	return p, nil
+}
+
+func (p *past) looksAhead() bool {
+	return p.rule.Kind == schemas.RunwayBelow || p.rule.Kind == schemas.ExpiringUnused
 }
 
 func (p *past) looksAtQuotas() bool {
@@ -174,53 +191,31 @@ func (p *past) at(at schemas.Millis) (*Figures, error) {
 		return nil, err
 	}
 	p.figures.SetBalance(state)
-	p.figures.Runway = Runway{ExhaustsAt: schemas.NoInstant}
-	if p.rule.Kind == schemas.RunwayBelow || p.rule.Kind == schemas.ExpiringUnused {
-		p.figures.Runway, p.figures.Expiries, err = Project(state, p.since(at))
-		if err != nil {
-			return nil, err
-		}
+	if p.looksAhead() {
+		err = p.foresee(state)
 	}
-	return &p.figures, nil
+	return &p.figures, err
 }
-
-// aDayLong is how long a forecast of a replay holds.
-const aDayLong schemas.Millis = aDay
 
 // forecast makes the day's forecast of the workspace, unless it is made. Days
 // are counted from the begin.
 func (p *past) forecast(at schemas.Millis) {
-	made := at - (at-p.begin)%aDayLong
-	if p.Forecast == nil || made == p.today {
+	made := at - (at-p.begin)%p.forecastEvery
+	if made == p.today {
 		return
 	}
-	p.campaignOutlooks = map[string]Outlook{}
 	switch p.rule.Kind {
 	case schemas.RunwayBelow, schemas.ExpiringUnused:
-		p.outlook = p.Forecast("", made)
+		p.outlook = p.foretell(nil, made)
 	case schemas.BurnSpike:
 		// A window may begin the day before.
 		p.outlookBefore = p.outlook
-		if p.today != made-aDayLong {
-			p.outlookBefore = p.Forecast("", made-aDayLong)
+		if p.today != made-aDay {
+			p.outlookBefore = p.foretell(nil, made-aDay)
 		}
-		p.outlook = p.Forecast("", made)
+		p.outlook = p.foretell(nil, made)
 	}
 	p.today = made
-}
-
-// since is today's forecast from an instant on.
-func (p *past) since(at schemas.Millis) Outlook {
-	return p.outlook.from(at)
-}
-
-// from is an outlook that begins at a later instant.
-func (o Outlook) from(at schemas.Millis) Outlook {
-	if !o.Known() {
-		return Outlook{}
-	}
-	before := o.Used(at)
-	return Outlook{Method: o.Method, Used: func(until schemas.Millis) float64 { return max(o.Used(until)-before, 0) }}
 }
 
 // expected is what yesterday's and today's forecasts have for a range.
@@ -244,6 +239,22 @@ func (p *past) expected(from, to schemas.Millis) (float64, bool) {
 func (p *past) gross(window time.Duration) (schemas.Total, bool) {
 	at := p.figures.At
 	return p.usage.grossBefore(at).Sub(p.usage.grossBefore(at - schemas.Millis(window.Milliseconds()))), true
+}
+
+// maxForesights bounds the grants that all looks ahead of a replay see, each of
+// some microseconds.
+const maxForesights = 200_000
+
+// foresee looks ahead, unless it did a moment ago and there are so many grants
+// that each step would be too often.
+func (p *past) foresee(state *balance.State) error {
+	every := 1 + len(state.Grants)*p.steps/maxForesights
+	p.sinceForeseen++
+	if p.sinceForeseen < every && p.foreseenBy == p.base && p.foreseenOn == p.today {
+		return nil
+	}
+	p.sinceForeseen, p.foreseenBy, p.foreseenOn = 0, p.base, p.today
+	return p.figures.Foresee(state, p.outlook)
 }
 
 // cutBefore makes the base that of an instant.
@@ -276,21 +287,25 @@ func (p *past) balance(at schemas.Millis) (*balance.State, error) {
 		return state, err
 	}
 	state := *p.base
-	state.At, state.Grants, state.Period = at, p.drained(used, at), p.periodAt(at)
-	state.Remaining = state.Remaining.Sub(used)
-	state.ExpiresAt = schemas.NoInstant
-	held := schemas.Total{}
-	for i := range state.Grants {
-		g := &state.Grants[i]
-		if g.Status != balance.Active {
-			continue
+	state.At, state.Period, state.Grants = at, p.periodAt(at), nil
+	state.Remaining, state.ExpiresAt = state.Remaining.Sub(used), schemas.NoInstant
+	for i := range p.base.Grants {
+		g := p.base.Grants[i]
+		if g.Status == balance.Active {
+			taken := g.Remaining.Min(used)
+			g.Remaining, used = g.Remaining.Sub(taken), used.Sub(taken)
+			if g.Remaining.Sign() == 0 {
+				continue
+			}
+			if g.ExpiresAt != schemas.NoInstant && (state.ExpiresAt == schemas.NoInstant || g.ExpiresAt < state.ExpiresAt) {
+				state.ExpiresAt = g.ExpiresAt
+			}
 		}
-		held = held.Add(g.Remaining)
-		if g.ExpiresAt != schemas.NoInstant && (state.ExpiresAt == schemas.NoInstant || g.ExpiresAt < state.ExpiresAt) {
-			state.ExpiresAt = g.ExpiresAt
+		if p.looksAhead() && (g.Status == balance.Active || g.Status == balance.Scheduled && !p.unforeseen(&g, at)) {
+			state.Grants = append(state.Grants, g)
 		}
 	}
-	state.Overdraft = held.Sub(state.Remaining)
+	state.Overdraft = state.Overdraft.Add(used) // what no grant held
 	return &state, nil
 }
 
@@ -324,26 +339,6 @@ func (p *past) unforeseen(g *balance.Grant, at schemas.Millis) bool {
 	return g.Status == balance.Scheduled && p.issuedAt[g.EventID] > at
 }
 
-// drained is the base's grants at a later instant, after some usage, without
-// those that are over.
-func (p *past) drained(used schemas.Total, at schemas.Millis) []balance.Grant {
-	grants := make([]balance.Grant, 0, 8)
-	for i := range p.base.Grants {
-		g := p.base.Grants[i]
-		if g.Status == balance.Active {
-			taken := g.Remaining.Min(used)
-			g.Remaining, used = g.Remaining.Sub(taken), used.Sub(taken)
-			if g.Remaining.Sign() == 0 {
-				g.Status = balance.Exhausted
-			}
-		}
-		if (g.Status == balance.Active || g.Status == balance.Scheduled) && !p.unforeseen(&g, at) {
-			grants = append(grants, g)
-		}
-	}
-	return grants
-}
-
 // countCampaigns moves every campaign on to an instant.
 func (p *past) countCampaigns(at schemas.Millis) {
 	periodEnd := p.periodAt(at).To
@@ -365,31 +360,27 @@ func (p *past) countCampaigns(at schemas.Millis) {
 			ID: c.ID, Name: state.Name, Status: state.Status, Quota: state.Quota, HasQuota: state.HasQuota, Used: c.used,
 		}
 		if p.rule.Kind == schemas.QuotaProjected && state.HasQuota {
-			p.project(&campaign, state, at, periodEnd)
+			p.project(c, &campaign, state, periodEnd)
 		}
 		p.figures.Campaigns = append(p.figures.Campaigns, campaign)
 	}
 }
 
 // project is what a campaign will have used by the end of its period.
-func (p *past) project(c *Campaign, state *CampaignState, at, periodEnd schemas.Millis) {
+func (p *past) project(of *campaignPast, c *Campaign, state *CampaignState, periodEnd schemas.Millis) {
+	at := p.figures.At
 	c.ProjectedAt = periodEnd
 	if state.EndsAt != schemas.NoInstant {
 		c.ProjectedAt = state.EndsAt
 	}
-	if state.Status != "ACTIVE" || c.ProjectedAt <= at {
-		c.Projected, c.Method = c.Used.Float(), "run_rate"
+	if state.Status != activeStatus || c.ProjectedAt <= at {
+		c.Projected, c.Method = c.Used.Float(), forecast.RunRate
 		return
 	}
-	if p.Forecast == nil {
-		return
+	if of.outlookAt != p.today {
+		of.outlook, of.outlookAt = p.foretell(of.CampaignTimeline, p.today), p.today
 	}
-	outlook, made := p.campaignOutlooks[c.ID]
-	if !made {
-		outlook = p.Forecast(c.ID, p.today)
-		p.campaignOutlooks[c.ID] = outlook
-	}
-	if outlook.Known() {
-		c.Projected, c.Method = c.Used.Float()+outlook.between(at, c.ProjectedAt), outlook.Method
+	if of.outlook.Known() {
+		c.Projected, c.Method = c.Used.Float()+of.outlook.between(at, c.ProjectedAt), of.outlook.Method
 	}
 }

@@ -2,10 +2,12 @@ package alerts_test
 
 import (
 	"slices"
+	"sort"
 	"time"
 
 	"github.com/drawdown/drawdown/aggregator/alerts"
 	"github.com/drawdown/drawdown/aggregator/balance"
+	"github.com/drawdown/drawdown/aggregator/forecast"
 	"github.com/drawdown/drawdown/schemas"
 )
 
@@ -81,12 +83,27 @@ func (w *world) lastWeek(campaign string, made schemas.Millis) alerts.Outlook {
 	if within(sums, 0, made-8*day) == 0 {
 		return alerts.Outlook{}
 	}
-	week := within(sums, made-7*day, made)
-	return alerts.Outlook{Method: "seasonal", Used: func(until schemas.Millis) float64 {
-		weeks := int64((until - made) / (7 * day))
-		rest := (until - made) % (7 * day)
-		return float64(weeks*week+within(sums, made-7*day, made-7*day+rest)) / schemas.MicrosPerCredit
-	}}
+	return alerts.Outlook{Method: forecast.Seasonal, Usage: weekly{sums, made}}
+}
+
+// weekly is the week before an instant, over and over.
+type weekly struct {
+	sums *[worldMinutes + 1]int64
+	made schemas.Millis
+}
+
+func (w weekly) Used(at schemas.Millis) schemas.Total {
+	weeks, rest := int64((at-w.made)/(7*day)), (at-w.made)%(7*day)
+	from := w.made - 7*day
+	return schemas.TotalOf(weeks*within(w.sums, from, w.made) + within(w.sums, from, from+rest))
+}
+
+func (w weekly) Reaches(from schemas.Millis, credits schemas.Total) (schemas.Millis, bool) {
+	least := w.Used(from).Add(credits)
+	if w.Used(from+5000*day).Cmp(least) < 0 {
+		return 0, false
+	}
+	return from + schemas.Millis(sort.Search(int(5000*day), func(i int) bool { return w.Used(from+schemas.Millis(i)).Cmp(least) >= 0 })), true
 }
 
 // figures are those at an instant, with forecasts made at another.
@@ -111,11 +128,7 @@ func (w *world) figures(t fataler, at, made schemas.Millis) *alerts.Figures {
 	f := &alerts.Figures{At: at, Name: w.name}
 	f.SetBalance(state)
 	outlook := w.lastWeek("", made)
-	if outlook.Known() {
-		before, used := outlook.Used(at), outlook.Used
-		outlook.Used = func(until schemas.Millis) float64 { return used(until) - before }
-	}
-	if f.Runway, f.Expiries, err = alerts.Project(state, outlook); err != nil {
+	if err := f.Foresee(state, outlook); err != nil {
 		t.Fatal(err)
 	}
 	f.Gross = func(window time.Duration) (schemas.Total, bool) {
@@ -145,12 +158,13 @@ func (w *world) figures(t fataler, at, made schemas.Millis) *alerts.Figures {
 		if now.EndsAt != schemas.NoInstant {
 			c.ProjectedAt = now.EndsAt
 		}
-		forecast := w.lastWeek(id, made)
+		outlook := w.lastWeek(id, made)
 		switch {
 		case now.Status != "ACTIVE" || c.ProjectedAt <= at:
-			c.Projected, c.Method = c.Used.Float(), "run_rate"
-		case forecast.Known():
-			c.Projected, c.Method = c.Used.Float()+forecast.Used(c.ProjectedAt)-forecast.Used(at), forecast.Method
+			c.Projected, c.Method = c.Used.Float(), forecast.RunRate
+		case outlook.Known():
+			c.Projected = c.Used.Float() + outlook.Usage.Used(c.ProjectedAt).Sub(outlook.Usage.Used(at)).Float()
+			c.Method = outlook.Method
 		}
 		f.Campaigns = append(f.Campaigns, c)
 	}
@@ -190,8 +204,9 @@ func (w *world) timeline(t fataler, from schemas.Millis) *alerts.Timeline {
 	for _, id := range w.ids {
 		c := alerts.CampaignTimeline{ID: id, States: w.states[id]}
 		for at := worldStart; at < worldStart+worldMinutes*minute; at += 15 * minute {
-			if used := within(w.netSums[id], at, at+15*minute); used != 0 {
-				c.Usage = append(c.Usage, alerts.Bucket{From: at, To: at + 15*minute, Net: schemas.TotalOf(used)})
+			net, gross := within(w.netSums[id], at, at+quarter), within(w.grossSums[id], at, at+quarter)
+			if net != 0 || gross != 0 {
+				c.Usage = append(c.Usage, alerts.Bucket{From: at, To: at + quarter, Net: schemas.TotalOf(net), Gross: schemas.TotalOf(gross)})
 			}
 		}
 		tl.Campaigns = append(tl.Campaigns, c)
