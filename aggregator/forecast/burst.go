@@ -3,11 +3,13 @@ package forecast
 import "slices"
 
 // Rule 4. An hour counts at most burstFactor times the amount that
-// burstRank - 1 other hours reached, or fewer where only few have an amount.
+// burstRank - 1 other hours reached, or one in burstShare where only few have
+// an amount.
 const (
 	burstFactor = 2
 	burstRank   = 6 // one hour a week, for eight weeks, is a habit
 	burstShare  = 16
+	burstDoubt  = 2 // days with a burst, beyond the first, that are half believed
 )
 
 // boundBursts returns the amounts with bursts bounded; the same slice if there
@@ -21,8 +23,24 @@ func boundBursts(amounts []float64, usedHours int) []float64 {
 		return amounts
 	}
 	out := slices.Clone(amounts)
+	kept, excess := 0.0, 0.0
+	days, lastDay := 0.0, -1
+	for i, amount := range amounts {
+		if amount > bound {
+			excess += amount - bound
+			out[i] = bound
+			if day := i / hoursPerDay; day != lastDay {
+				days, lastDay = days+1, day
+			}
+		}
+		kept += out[i]
+	}
+	// One burst is an accident, several are a habit: what they had above the
+	// bound is given back, the more of it the more days had one, to all hours in
+	// proportion, so that no day stands out.
+	back := 1 + excess/kept*(days-1)/(days-1+burstDoubt)
 	for i := range out {
-		out[i] = min(out[i], bound)
+		out[i] *= back
 	}
 	return out
 }

@@ -24,8 +24,11 @@
 //  3. Time in which it was paused, ended or not yet there is left out: it is
 //     neither demand nor its absence. Parts of an hour count in part.
 //  4. One hour counts at most twice what the sixth largest hour has (fewer
-//     where fewer hours have use), so that a single burst moves nothing for
-//     long, and one a week is a habit. Past errors (rule 8) see it in full.
+//     where fewer hours have use), so that a single burst moves nothing, and
+//     one a week is a habit. What n days had above that bound is given back to
+//     all hours in proportion by (n - 1) / (n + 1) of it (a credibility, as
+//     actuaries have it: Buehlmann 1967). Past errors (rule 8) see bursts in
+//     full.
 //  5. The profile is the mean, for each of the 168 hours of the local week, of
 //     use divided by its week's level, a week weighing 0.9 of the next one. It
 //     is shrunk towards flat by the share of its variance that noise explains

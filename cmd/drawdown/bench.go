@@ -25,8 +25,9 @@ import (
 
 // benchCmd groups the benchmarks of whole processes.
 type benchCmd struct {
-	Ingest benchIngestCmd `cmd:"" help:"Events per second from the log to queryable, on this machine, with ClickHouse's own Kafka engine beside it."`
-	API    benchAPICmd    `cmd:"" name:"api" help:"How long the API of a running 'drawdown up' takes to answer, by endpoint."`
+	Ingest   benchIngestCmd   `cmd:"" help:"Events per second from the log to queryable, on this machine, with ClickHouse's own Kafka engine beside it."`
+	API      benchAPICmd      `cmd:"" name:"api" help:"How long the API of a running 'drawdown up' takes to answer, by endpoint."`
+	Forecast benchForecastCmd `cmd:"" name:"forecast" help:"How good forecasts would have been on hourly series, beside simple ones."`
 }
 
 // benchIngestCmd fills a broker of its own, then measures how fast its events
