@@ -37,7 +37,13 @@ type rig struct {
 func newRig(t testing.TB) *rig {
 	t.Helper()
 	db := storetest.ClickHouse(t)
-	return &rig{t: t, conn: db.Conn(t), broker: storetest.Kafka(t, storetest.KafkaOptions{}), now: time.Date(2026, 11, 25, 12, 0, 30, 0, time.UTC)}
+	r := &rig{t: t, conn: db.Conn(t), broker: storetest.Kafka(t, storetest.KafkaOptions{}), now: time.Date(2026, 11, 25, 12, 0, 30, 0, time.UTC)}
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Logf("log:\n%s", &r.log)
+		}
+	})
+	return r
 }
 
 func (r *rig) clock() time.Time {
@@ -54,10 +60,13 @@ func (r *rig) Write(text []byte) (int, error) {
 }
 
 // start runs an aggregator until the test ends or stop is called.
-func (r *rig) start() (a *aggregator.Aggregator, stop func()) {
+func (r *rig) start() (*aggregator.Aggregator, func()) { return r.startIn("aggregators") }
+
+// startIn runs one in a group.
+func (r *rig) startIn(group string) (a *aggregator.Aggregator, stop func()) {
 	r.t.Helper()
 	a, err := aggregator.New(aggregator.Config{
-		Brokers: []string{r.broker.Addr}, Group: "aggregators", Topics: r.broker.Topics, Partitions: 4, Epoch: 1,
+		Brokers: []string{r.broker.Addr}, Group: group, Topics: r.broker.Topics, Partitions: 4, Epoch: 1,
 		ClickHouse: r.conn, SessionTimeout: 2 * time.Second,
 		Now: r.clock, Log: slog.New(slog.NewTextHandler(r, nil)), Registerer: prometheus.NewRegistry(),
 	})
@@ -73,14 +82,7 @@ func (r *rig) start() (a *aggregator.Aggregator, stop func()) {
 			r.t.Errorf("the aggregator ended: %v", err)
 		}
 	})
-	r.t.Cleanup(func() {
-		stop()
-		if r.t.Failed() {
-			r.mu.Lock()
-			defer r.mu.Unlock()
-			r.t.Logf("log:\n%s", &r.log)
-		}
-	})
+	r.t.Cleanup(stop)
 	return a, stop
 }
 

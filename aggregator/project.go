@@ -159,6 +159,9 @@ func (w *watch) projectOne(ctx context.Context, ws *workspace, watermark schemas
 	if err != nil {
 		return nil, err
 	}
+	ws.life, ws.lifeAt = life, w.a.cfg.Now()
+	ws.total, ws.totalFrom = ws.series.total(watermark), ws.series.from
+	ws.totalSince = slices.IndexFunc(ws.total, func(gross float64) bool { return gross > 0 })
 	ids, parts := ws.parts(watermark, life)
 	horizon := min(max(period.To, watermark+leastHorizon), watermark+mostHorizon)
 	future := forecast.Workspace(parts, horizon)

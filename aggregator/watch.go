@@ -4,11 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
 
+	"github.com/drawdown/drawdown/aggregator/alerts"
 	"github.com/drawdown/drawdown/aggregator/balance"
 	"github.com/drawdown/drawdown/schemas"
 	"github.com/drawdown/drawdown/schemas/rollup"
@@ -28,11 +30,18 @@ type part struct {
 	workspaces map[string]*workspace
 	// projectedAt is when its workspaces were projected last, by the clock.
 	projectedAt time.Time
+	// rulesCount is how many rows of rules there were when they were read.
+	rulesCount uint64
+	rulesKnown bool
+	rulesAt    time.Time // when that was looked at last
+	watch      alerts.Watch
 }
 
 const (
 	// readChunk is how many workspaces one statement is about.
 	readChunk = 500
+	// rulesEvery is how often new rules are looked for.
+	rulesEvery = 3 * time.Second
 	// projectEvery is how often changed workspaces are projected anew; with
 	// what a look takes it keeps projections younger than two minutes.
 	projectEvery = 30 * time.Second
@@ -120,12 +129,26 @@ func (w *watch) lookAt(ctx context.Context, p *part, now rollup.Progress, touche
 	if now.Watermark == schemas.NoInstant {
 		return nil
 	}
+	clock := w.a.cfg.Now()
+	p.watch = p.watch.See(now.Watermark, millisOf(clock))
+	if err := w.observe(ctx, p, millisOf(clock)); err != nil {
+		return err
+	}
+	if p.watch.Stale(millisOf(clock)) {
+		return nil // rules are stale
+	}
+	looked := make(map[string]bool)
+	if elapsed := clock.Sub(p.rulesAt); elapsed < 0 || elapsed >= rulesEvery {
+		if err := w.readRules(ctx, p, looked); err != nil {
+			return err
+		}
+		p.rulesAt = clock
+	}
 	minute := now.Watermark/minuteMillis != p.known.Watermark/minuteMillis
-	if p.begun && now.Revision == p.known.Revision && !minute {
+	if p.begun && now.Revision == p.known.Revision && !minute && len(looked) == 0 {
 		return nil
 	}
 	begin := time.Now()
-	looked := make(map[string]bool)
 	for _, t := range touched {
 		looked[t.id] = true
 		ws := p.workspace(t.id)
@@ -140,7 +163,13 @@ func (w *watch) lookAt(ctx context.Context, p *part, now rollup.Progress, touche
 			looked[id] = true
 		}
 	}
+	if err := w.readRules(ctx, p, looked); err != nil { // of workspaces that are new
+		return err
+	}
 	if err := w.project(ctx, p, now.Watermark); err != nil {
+		return err
+	}
+	if err := w.evaluate(ctx, p, slices.Sorted(maps.Keys(looked)), now.Watermark); err != nil {
 		return err
 	}
 	p.known, p.begun = now, true

@@ -3,6 +3,7 @@ package aggregator
 import (
 	"time"
 
+	"github.com/drawdown/drawdown/aggregator/alerts"
 	"github.com/drawdown/drawdown/aggregator/balance"
 	"github.com/drawdown/drawdown/aggregator/forecast"
 	"github.com/drawdown/drawdown/schemas"
@@ -16,6 +17,18 @@ type workspace struct {
 	entries []balance.Entry
 	states  map[string]*campaignState
 	series  series
+	// total is the sum of the series when it was projected last, and totalSince
+	// its first hour with use.
+	total      []float64
+	totalFrom  schemas.Millis
+	totalSince int
+
+	rules    []schemas.AlertRule // in force; nil: not read yet
+	book     alerts.Book         // nil: to be restored
+	recorded []schemas.AlertChange
+	// life is what each campaign used, net, read at lifeAt by the clock.
+	life   map[string]schemas.Total
+	lifeAt time.Time
 
 	// changed says that something was counted since it was projected.
 	changed     bool

@@ -1,9 +1,11 @@
 package schemas
 
 import (
+	"encoding/json"
 	"fmt"
 	"net/url"
 	"strings"
+	"time"
 	"unicode/utf8"
 )
 
@@ -209,4 +211,40 @@ func RulesInForce(workspaceID string, rows []AlertRule) []AlertRule {
 		}
 	}
 	return inForce
+}
+
+// AlertRuleColumns are the columns of table alert_rules that [ScanAlertRule]
+// reads.
+const AlertRuleColumns = `workspace_id, rule_id, version, revision, kind, name, enabled, deleted, params, webhooks, secret_version,
+    secret_rotated_at, silenced_until, updated_at, updated_by`
+
+// ScanAlertRule reads a row of AlertRuleColumns by scan.
+func ScanAlertRule(scan func(...any) error) (AlertRule, error) {
+	var (
+		r                             AlertRule
+		enabled, deleted              uint8
+		params, webhooks              string
+		secretRotatedAt, silencedTill *time.Time
+		updatedAt                     time.Time
+	)
+	err := scan(&r.WorkspaceID, &r.RuleID, &r.Version, &r.Revision, (*string)(&r.Kind), &r.Name, &enabled, &deleted, &params, &webhooks,
+		&r.SecretVersion, &secretRotatedAt, &silencedTill, &updatedAt, &r.UpdatedBy)
+	if err != nil {
+		return r, err
+	}
+	r.Enabled, r.Deleted = enabled != 0, deleted != 0
+	r.SecretRotatedAt, r.SilencedUntil, r.UpdatedAt = NoInstant, NoInstant, MillisOf(updatedAt)
+	if secretRotatedAt != nil {
+		r.SecretRotatedAt = MillisOf(*secretRotatedAt)
+	}
+	if silencedTill != nil {
+		r.SilencedUntil = MillisOf(*silencedTill)
+	}
+	if r.Params, err = ParseAlertParams(r.Kind, []byte(params)); err != nil {
+		return r, fmt.Errorf("version %d of alert rule %s cannot be read: %w", r.Version, r.RuleID, err)
+	}
+	if err := json.Unmarshal([]byte(webhooks), &r.Webhooks); err != nil {
+		return r, fmt.Errorf("the webhooks of version %d of alert rule %s cannot be read: %w", r.Version, r.RuleID, err)
+	}
+	return r, nil
 }

@@ -1,0 +1,361 @@
+package aggregator
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/ClickHouse/clickhouse-go/v2"
+
+	"github.com/drawdown/drawdown/aggregator/alerts"
+	"github.com/drawdown/drawdown/aggregator/balance"
+	"github.com/drawdown/drawdown/aggregator/forecast"
+	"github.com/drawdown/drawdown/schemas"
+	"github.com/drawdown/drawdown/schemas/rollup"
+)
+
+// rulesQuery reads the version that holds of each rule of some workspaces.
+// Should there be two rows of one version, because a deduplication window is
+// over, the first one stands.
+const rulesQuery = "SELECT " + schemas.AlertRuleColumns + `
+FROM alert_rules WHERE workspace_id IN {workspaces:Array(String)}
+ORDER BY workspace_id, rule_id, version DESC, updated_at, updated_by
+LIMIT 1 BY workspace_id, rule_id`
+
+// rulesCountQuery says whether any rule was written.
+const rulesCountQuery = `SELECT count() FROM alert_rules`
+
+// incidentsQuery reads the newest incident of each subject of each revision of
+// the rules of some workspaces: what a Book is restored from.
+const incidentsQuery = `
+SELECT workspace_id, incident_id, state, rule_id, rule_revision, kind, subject, sequence, at, message, detail
+FROM alert_incidents
+WHERE workspace_id IN {workspaces:Array(String)} AND (workspace_id, rule_id, rule_revision, subject, sequence) IN (
+    SELECT workspace_id, rule_id, rule_revision, subject, max(sequence)
+    FROM alert_incidents WHERE workspace_id IN {workspaces:Array(String)}
+    GROUP BY workspace_id, rule_id, rule_revision, subject)`
+
+const insertIncident = `INSERT INTO alert_incidents (workspace_id, incident_id, state, rule_id, rule_revision, kind, subject, sequence, at, message, detail)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
+
+// readRules reads the rules of a partition's workspaces anew if any rule was
+// written anywhere, and notes of which workspaces they changed.
+func (w *watch) readRules(ctx context.Context, p *part, looked map[string]bool) error {
+	var count uint64
+	if err := w.a.query(ctx, "rules", rulesCountQuery, rollup.Parameters{}, func(scan func(...any) error) error { return scan(&count) }); err != nil {
+		return err
+	}
+	for chunk := range slices.Chunk(p.ids(), readChunk) {
+		ids := chunk
+		if p.rulesKnown && count == p.rulesCount {
+			ids = nil
+			for _, id := range chunk {
+				if p.workspaces[id].rules == nil {
+					ids = append(ids, id)
+				}
+			}
+		}
+		if len(ids) == 0 {
+			continue
+		}
+		rows := make(map[string][]schemas.AlertRule)
+		bound := rollup.Parameters{}
+		bound.Strings("workspaces", ids)
+		err := w.a.query(ctx, "rules", rulesQuery, bound, func(scan func(...any) error) error {
+			rule, err := schemas.ScanAlertRule(scan)
+			rows[rule.WorkspaceID] = append(rows[rule.WorkspaceID], rule)
+			return err
+		})
+		if err != nil {
+			return err
+		}
+		for _, id := range ids {
+			ws, inForce := p.workspaces[id], schemas.RulesInForce(id, rows[id])
+			if !slices.EqualFunc(ws.rules, inForce, func(a, b schemas.AlertRule) bool { return a.RuleID == b.RuleID && a.Version == b.Version }) {
+				ws.rules, looked[id] = inForce, true
+			}
+		}
+	}
+	p.rulesKnown, p.rulesCount = true, count
+	return nil
+}
+
+// readBooks restores the books of workspaces.
+func (w *watch) readBooks(ctx context.Context, p *part, ids []string) error {
+	rows := make(map[string][]schemas.AlertChange)
+	bound := rollup.Parameters{}
+	bound.Strings("workspaces", ids)
+	err := w.a.query(ctx, "incidents", incidentsQuery, bound, func(scan func(...any) error) error {
+		var c schemas.AlertChange
+		var at time.Time
+		err := scan(&c.WorkspaceID, &c.IncidentID, (*string)(&c.State), &c.RuleID, &c.RuleRevision, (*string)(&c.Kind),
+			&c.Subject, &c.Sequence, &at, &c.Message, &c.Detail)
+		c.At = schemas.MillisOf(at)
+		rows[c.WorkspaceID] = append(rows[c.WorkspaceID], c)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	for _, id := range ids {
+		ws := p.workspaces[id]
+		if ws.book == nil {
+			ws.book = alerts.Restore(rows[id])
+		} else {
+			ws.book.Read(rows[id])
+		}
+		ws.recorded = rows[id]
+	}
+	return nil
+}
+
+// evaluate evaluates the rules of workspaces at the watermark and records what
+// changed.
+func (w *watch) evaluate(ctx context.Context, p *part, ids []string, watermark schemas.Millis) error {
+	var unread []string
+	for _, id := range ids {
+		if p.workspaces[id].book == nil {
+			unread = append(unread, id)
+		}
+	}
+	for chunk := range slices.Chunk(unread, readChunk) {
+		if err := w.readBooks(ctx, p, chunk); err != nil {
+			return err
+		}
+	}
+	var failed []error
+	for _, id := range ids {
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		ws := p.workspaces[id]
+		figures, err := w.figures(ctx, ws, watermark)
+		if err == nil {
+			err = w.record(ctx, p, ws, ws.book.Advance(ws.rules, figures))
+		}
+		if err != nil {
+			// One workspace's trouble is not another's.
+			failed = append(failed, fmt.Errorf("workspace %s: %w", id, err))
+		}
+		w.a.metrics.evaluated.Inc()
+	}
+	return errors.Join(failed...)
+}
+
+// observe steps the rules that watch the watermark itself.
+func (w *watch) observe(ctx context.Context, p *part, now schemas.Millis) error {
+	var failed []error
+	for _, id := range p.ids() {
+		ws := p.workspaces[id]
+		if ws.book == nil {
+			continue
+		}
+		if err := w.record(ctx, p, ws, ws.book.Observe(ws.rules, p.watch, ws.name, now)); err != nil {
+			failed = append(failed, fmt.Errorf("workspace %s: %w", id, err))
+		}
+	}
+	return errors.Join(failed...)
+}
+
+// record writes changes, each as a block of its own under the token that any
+// evaluator would give it, and reads back what was recorded (invariant 2).
+func (w *watch) record(ctx context.Context, p *part, ws *workspace, transitions []alerts.Transition) error {
+	if len(transitions) == 0 {
+		return nil
+	}
+	var failed error
+	for i := range transitions {
+		if failed = w.insertIncident(ctx, &transitions[i].AlertChange, ""); failed != nil {
+			break
+		}
+	}
+	readBack := func() error {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), queryTimeout)
+		defer cancel()
+		return w.readBooks(ctx, p, []string{ws.id})
+	}
+	if err := errors.Join(failed, readBack()); err != nil {
+		ws.book = nil // what was recorded is not known: it is read before the next look
+		return err
+	}
+	again := false
+	for i := range transitions {
+		c := &transitions[i].AlertChange
+		if ws.recordedState(c) {
+			w.a.metrics.incidents.WithLabelValues(string(c.Kind), string(c.State)).Inc()
+			w.a.log.InfoContext(ctx, "alert", "workspace_id", ws.id, "rule_id", c.RuleID, "subject", c.Subject, "state", c.State, "incident_id", c.IncidentID)
+			continue
+		}
+		// ClickHouse may remember the token of a block that it lost in a crash
+		// (invariant 3 of the consumers).
+		again = true
+		if err := w.insertIncident(ctx, c, "/again"); err != nil {
+			ws.book = nil
+			return err
+		}
+	}
+	if again {
+		if err := readBack(); err != nil {
+			ws.book = nil
+			return err
+		}
+	}
+	w.a.cfg.Recorded()
+	return nil
+}
+
+// recordedState says whether a change, or another evaluator's of the same, was
+// read back.
+func (ws *workspace) recordedState(c *schemas.AlertChange) bool {
+	return slices.ContainsFunc(ws.recorded, func(r schemas.AlertChange) bool {
+		return r.RuleID == c.RuleID && r.RuleRevision == c.RuleRevision && r.Subject == c.Subject &&
+			(r.Sequence > c.Sequence || r.Sequence == c.Sequence && r.State == c.State)
+	})
+}
+
+func (w *watch) insertIncident(ctx context.Context, c *schemas.AlertChange, suffix string) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), writeTimeout)
+	defer cancel()
+	ctx = clickhouse.Context(ctx, clickhouse.WithSettings(clickhouse.Settings{
+		"async_insert": 0, "insert_deduplicate": 1, "insert_deduplication_token": c.Token() + suffix,
+	}))
+	err := w.a.cfg.ClickHouse.Exec(ctx, insertIncident, c.WorkspaceID, c.IncidentID, string(c.State), c.RuleID, c.RuleRevision, string(c.Kind),
+		c.Subject, c.Sequence, timeOf(c.At), c.Message, c.Detail)
+	if err != nil {
+		return fmt.Errorf("cannot record incident %s: %w", c.IncidentID, err)
+	}
+	return nil
+}
+
+// lifeEvery is how often what campaigns used over their lives is read: it is
+// most of what a look at a workspace costs.
+const lifeEvery = 5 * time.Second
+
+// figures reads what rules look at of a workspace.
+func (w *watch) figures(ctx context.Context, ws *workspace, watermark schemas.Millis) (*alerts.Figures, error) {
+	segments, err := balance.Segments(ws.entries, watermark)
+	if err != nil {
+		return nil, err
+	}
+	windows := alerts.Windows(ws.rules)
+	windowEnd := watermark - watermark%minuteMillis
+	edges := []schemas.Millis{windowEnd, rollup.End}
+	for _, window := range windows {
+		edges = append(edges, windowEnd-schemas.Millis(window.Milliseconds()))
+	}
+	for _, segment := range segments {
+		edges = append(edges, segment.From)
+	}
+	slices.Sort(edges)
+	q := rollup.Query{Workspace: ws.id, Edges: slices.Compact(edges), Group: rollup.ByNone}
+	sums := make([]used, len(q.Edges))
+	if err := w.a.sums(ctx, "the balance", q, func(interval int, _ string, u used) { sums[interval] = u }); err != nil {
+		return nil, err
+	}
+	gross := make(map[time.Duration]schemas.Total, len(windows))
+	for i, u := range sums {
+		from := q.Edges[i]
+		for _, window := range windows {
+			if from < windowEnd && from >= windowEnd-schemas.Millis(window.Milliseconds()) {
+				gross[window] = gross[window].Add(u.gross())
+			}
+		}
+		// The last segment that starts at or before the interval; beyond it
+		// there is what was counted already.
+		for at := len(segments) - 1; at >= 0; at-- {
+			if segments[at].From <= from {
+				segments[at].Net = segments[at].Net.Add(u.net)
+				break
+			}
+		}
+	}
+	state, err := balance.Burn(ws.entries, segments, watermark)
+	if err != nil {
+		return nil, err
+	}
+	f := &alerts.Figures{At: watermark, Name: ws.name, Zone: ws.zone, Expected: ws.expected}
+	f.SetBalance(state)
+	f.Gross = func(window time.Duration) (schemas.Total, bool) {
+		t, ok := gross[window]
+		return t, ok || slices.Contains(windows, window)
+	}
+	if err := f.Foresee(state, ws.future()); err != nil {
+		return nil, err
+	}
+	f.Campaigns, err = w.campaignFigures(ctx, ws)
+	return f, err
+}
+
+// future is the median outlook of the last projection.
+func (ws *workspace) future() alerts.Outlook {
+	if ws.outlook == nil || ws.outlook.method == forecast.InsufficientData {
+		return alerts.Outlook{}
+	}
+	return alerts.Outlook{Method: ws.outlook.method, Usage: ws.outlook.curve.Along(forecast.P50)}
+}
+
+// campaignFigures are those of the campaigns that have a state.
+func (w *watch) campaignFigures(ctx context.Context, ws *workspace) ([]alerts.Campaign, error) {
+	ids := make([]string, 0, len(ws.states))
+	quotas := false
+	for id, state := range ws.states {
+		ids = append(ids, id)
+		quotas = quotas || state.quota != nil
+	}
+	slices.Sort(ids)
+	if elapsed := w.a.cfg.Now().Sub(ws.lifeAt); quotas && (ws.life == nil || elapsed < 0 || elapsed >= lifeEvery) {
+		life, _, err := w.netUsed(ctx, ws.id, rollup.Begin)
+		if err != nil {
+			return nil, err
+		}
+		ws.life, ws.lifeAt = life, w.a.cfg.Now()
+	}
+	campaigns := make([]alerts.Campaign, len(ids))
+	for i, id := range ids {
+		state := ws.states[id]
+		c := alerts.Campaign{ID: id, Name: state.name, Status: state.status, Used: ws.life[id]}
+		if state.quota != nil {
+			c.Quota, c.HasQuota = *state.quota, true
+		}
+		if p := ws.projections[id]; p != nil && p.method != forecast.InsufficientData {
+			c.Projected, c.ProjectedAt, c.Method = p.used.Float()+p.ahead.P50, p.at, p.method
+		}
+		campaigns[i] = c
+	}
+	return campaigns, nil
+}
+
+// leastWeeks is how many weeks must be known for what an hour of the week is
+// wont to use.
+const leastWeeks = 2
+
+// expected is what is wont to be used in a range, by the hour of the week: the
+// median of the same hours of the weeks before, so that no burst, outage or
+// pause of one of them moves it.
+func (ws *workspace) expected(from, to schemas.Millis) (float64, bool) {
+	if ws.total == nil {
+		return 0, false
+	}
+	sum := 0.0
+	for hour := from - from%hourMillis; hour < to; hour += hourMillis {
+		var weeks []float64
+		for at := (hour-ws.totalFrom)/hourMillis - 168; at >= 0; at -= 168 {
+			if int(at) < len(ws.total) && int(at) >= ws.totalSince {
+				weeks = append(weeks, ws.total[at])
+			}
+		}
+		if len(weeks) < leastWeeks {
+			return 0, false
+		}
+		slices.Sort(weeks)
+		middle := weeks[len(weeks)/2]
+		if len(weeks)%2 == 0 {
+			middle = (middle + weeks[len(weeks)/2-1]) / 2
+		}
+		share := float64(min(to, hour+hourMillis)-max(from, hour)) / float64(hourMillis)
+		sum += middle * share / schemas.MicrosPerCredit
+	}
+	return sum, true
+}
