@@ -97,7 +97,6 @@ func TestHostileRequestsAreAnsweredAsDocumented(t *testing.T) {
 	}
 	var (
 		next     atomic.Int64
-		away     atomic.Int64
 		mu       sync.Mutex
 		slowest  []timed
 		statuses = map[int]int{}
@@ -118,9 +117,7 @@ func TestHostileRequestsAreAnsweredAsDocumented(t *testing.T) {
 					continue
 				}
 				g.learn(answer)
-				if answer.status == http.StatusServiceUnavailable && strings.Contains(string(answer.body), `"store_unavailable"`) {
-					away.Add(1) // judged below, by the log
-				} else if answer.status >= 500 {
+				if answer.status >= 500 {
 					t.Errorf("request %d: %s: %d %.500s", i, request, answer.status, answer.body)
 				}
 				if took > hostileWithin {
@@ -137,18 +134,6 @@ func TestHostileRequestsAreAnsweredAsDocumented(t *testing.T) {
 	}
 	group.Wait()
 	t.Logf("statuses: %v", statuses)
-	// The embedded engine ends now and then and is started again: 503 is right
-	// then, and wrong otherwise.
-	if n := away.Load(); n > 0 {
-		t.Logf("NOTE: %d requests found no store", n)
-		if !strings.Contains(w.log.String(), "connection refused") {
-			t.Errorf("%d requests found no store, which was there", n)
-		}
-		// It is back within seconds: 1 % of 20,000 requests were seen to miss it.
-		if n > int64(requests)/20 {
-			t.Errorf("%d of %d requests found no store: it did not come back, or was never away", n, requests)
-		}
-	}
 	for _, s := range slowest {
 		t.Logf("%v: %.200s", s.took.Round(time.Millisecond), s.request)
 	}

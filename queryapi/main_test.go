@@ -47,7 +47,11 @@ type harness struct {
 // newHarness makes one whose clock stands still.
 func newHarness(t testing.TB, now time.Time) *harness {
 	t.Helper()
-	db := storetest.ClickHouse(t)
+	return newHarnessOn(t, storetest.ClickHouse(t), now)
+}
+
+func newHarnessOn(t testing.TB, db *storetest.Database, now time.Time) *harness {
+	t.Helper()
 	h := &harness{
 		t: t, conn: db.Conn(t),
 		store:    queryapi.StoreHTTP{URL: "http://" + db.HTTPAddr, User: db.User, Password: db.Password, Database: db.Name},

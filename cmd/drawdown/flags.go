@@ -14,6 +14,7 @@ import (
 	"github.com/ClickHouse/clickhouse-go/v2"
 	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
 
+	"github.com/drawdown/drawdown/deploy/embedded"
 	"github.com/drawdown/drawdown/schemas"
 )
 
@@ -123,6 +124,7 @@ func (f clickhouseFlags) open(ctx context.Context, dataDir string) (driver.Conn,
 	conn, err := clickhouse.Open(&clickhouse.Options{
 		Addr:        strings.Split(access.Addr, ","),
 		Auth:        clickhouse.Auth{Database: f.Database, Username: access.User, Password: access.Password},
+		DialContext: embedded.Dialer(),
 		DialTimeout: 5 * time.Second,
 	})
 	if err != nil {

@@ -22,6 +22,7 @@ import (
 	"github.com/segmentio/kafka-go"
 
 	"github.com/drawdown/drawdown/consumers"
+	"github.com/drawdown/drawdown/deploy/embedded"
 	"github.com/drawdown/drawdown/queryapi"
 	"github.com/drawdown/drawdown/schemas"
 )
@@ -68,7 +69,7 @@ func (n network) options() *clickhouse.Options {
 	return &clickhouse.Options{
 		Addr:        strings.Split(n.clickhouse.Addr, ","),
 		Auth:        clickhouse.Auth{Database: n.database, Username: n.clickhouse.User, Password: n.clickhouse.Password},
-		DialTimeout: 5 * time.Second, ReadTimeout: time.Minute,
+		DialContext: embedded.Dialer(), DialTimeout: 5 * time.Second, ReadTimeout: time.Minute,
 		MaxOpenConns: 32, MaxIdleConns: 16,
 	}
 }

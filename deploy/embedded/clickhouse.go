@@ -133,6 +133,7 @@ func ping(ctx context.Context, cred Credentials) error {
 	conn, err := clickhouse.Open(&clickhouse.Options{
 		Addr:         []string{cred.Addr},
 		Auth:         clickhouse.Auth{Username: cred.User, Password: cred.Password},
+		DialContext:  Dialer(),
 		MaxOpenConns: 1,
 	})
 	if err != nil {

@@ -20,9 +20,10 @@
 //
 // What to know of the two stores: this engine aborts on errors that a server
 // would answer or ignore (a wrong password over the native protocol, a first
-// packet that is no greeting, sometimes a client that dies in the middle of an
-// INSERT) and is back within about a second, so it belongs on the loopback
-// address and its clients must retry. The broker fsyncs every acknowledged
+// packet that is no greeting, a connection that is reset, as one is when a client
+// dies or gives a statement up with bytes of its answer unread) and is back
+// within about a second, so it belongs on the loopback address, its clients must
+// retry, and those of this program end their connections in order (Dialer). The broker fsyncs every acknowledged
 // batch; after a kill it reads its whole log once, so a start then needs about
 // as much memory as the log is long on disk.
 //

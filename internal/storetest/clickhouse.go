@@ -12,6 +12,7 @@ import (
 	"github.com/ClickHouse/clickhouse-go/v2"
 	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
 
+	"github.com/drawdown/drawdown/deploy/embedded"
 	"github.com/drawdown/drawdown/schemas"
 )
 
@@ -97,6 +98,7 @@ func (d *Database) options(database string) *clickhouse.Options {
 	return &clickhouse.Options{
 		Addr:        []string{d.Addr},
 		Auth:        clickhouse.Auth{Database: database, Username: d.User, Password: d.Password},
+		DialContext: embedded.Dialer(), // as the program reaches it
 		DialTimeout: 10 * time.Second,
 		ReadTimeout: time.Minute,
 	}
