@@ -6,13 +6,12 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
-	"sync"
 	"time"
 )
 
 // session is what the cookie of a signed-in browser holds, sealed: no server
 // keeps it, so that any of those with the same key takes it, also after a
-// restart.
+// restart. That it has ended is in the audit log (signout.go).
 type session struct {
 	ID         string   `json:"id"`
 	Subject    string   `json:"sub"`
@@ -41,34 +40,6 @@ func (s *session) valid(now time.Time) bool {
 	return s.Subject != "" && now.Sub(started) < sessionLifetime && now.Sub(seen) < sessionIdle && now.Sub(seen) > -clockSkew
 }
 
-// endedSessions are those that have signed out here, for as long as their
-// cookies would be good.
-type endedSessions struct {
-	mu  sync.Mutex
-	ids map[string]int64 // when it started
-}
-
-func (e *endedSessions) end(id string, startedAt int64, now time.Time) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if e.ids == nil {
-		e.ids = make(map[string]int64)
-	}
-	for id, started := range e.ids {
-		if now.Sub(time.Unix(started, 0)) > sessionLifetime {
-			delete(e.ids, id)
-		}
-	}
-	e.ids[id] = startedAt
-}
-
-func (e *endedSessions) has(id string) bool {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	_, ended := e.ids[id]
-	return ended
-}
-
 // secure says whether browsers reach the API by TLS.
 func (s *Server) secure() bool { return strings.HasPrefix(s.cfg.SignIn.PublicURL, "https:") }
 
@@ -92,7 +63,8 @@ func (s *Server) setCookie(w http.ResponseWriter, name, value string, lifetime t
 	http.SetCookie(w, cookie)
 }
 
-// sessionOf returns the session of a request; false if it has none that holds.
+// sessionOf returns the session of a request; false if it has none that holds
+// by what is known here.
 func (s *Server) sessionOf(r *http.Request) (session, bool) {
 	var found session
 	if s.signIn == nil {
@@ -102,12 +74,19 @@ func (s *Server) sessionOf(r *http.Request) (session, bool) {
 	if err != nil || !s.signIn.sessions.open(cookie.Value, &found) {
 		return session{}, false
 	}
-	return found, found.valid(s.cfg.Now()) && !s.signIn.ended.has(found.ID)
+	return found, found.valid(s.cfg.Now()) && !s.signIn.ended.has(sessionMark(found.ID))
 }
 
 // sessionPrincipal is who a browser's session stands for.
 func (s *Server) sessionPrincipal(r *http.Request) (Principal, error) {
 	found, ok := s.sessionOf(r)
+	if ok {
+		ended, err := s.hasEnded(r.Context(), found)
+		if err != nil {
+			return Principal{}, err
+		}
+		ok = !ended
+	}
 	if !ok {
 		return Principal{}, unauthorized("send Authorization: Bearer <token>, or sign in at /auth/sign-in")
 	}

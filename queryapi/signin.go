@@ -258,20 +258,3 @@ func userClaims(ctx context.Context, provider *oidc.Provider, tokens *oauth2.Tok
 	}
 	return payload, nil
 }
-
-// signOut ends the session of the browser.
-func (s *Server) signOut(w http.ResponseWriter, r *http.Request) error {
-	if !s.fromUs(r) {
-		return problem(CodeCrossOrigin, "only a page of this site can sign out")
-	}
-	if found, ok := s.sessionOf(r); ok {
-		ctx := context.WithValue(r.Context(), principalKey{}, Principal{Subject: found.Subject, Credential: CredentialSession})
-		s.signIn.ended.end(found.ID, found.StartedAt, s.cfg.Now())
-		if err := s.audit(ctx, "", actionSignOut, map[string]any{"session": sessionMark(found.ID)}); err != nil {
-			s.cfg.Log.WarnContext(ctx, "sign-out is not in the audit log", "request_id", requestIDFrom(ctx), "subject", found.Subject, "error", err)
-		}
-	}
-	s.setCookie(w, s.sessionCookie(), "", 0)
-	w.WriteHeader(http.StatusNoContent)
-	return nil
-}

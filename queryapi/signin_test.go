@@ -15,8 +15,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/ClickHouse/clickhouse-go/v2"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/drawdown/drawdown/internal/storetest"
 	"github.com/drawdown/drawdown/queryapi"
 	"github.com/drawdown/drawdown/queryapi/devissuer"
 )
@@ -205,5 +207,69 @@ func TestSessionEndsAndIsNoWeaponOfAnotherSite(t *testing.T) {
 		if status, text, _ := s.browse(http.MethodGet, s.url+r.path, ""); status != http.StatusBadRequest {
 			t.Errorf("%s: %d %s", r.code, status, text)
 		}
+	}
+}
+
+func TestSignOutEndsTheSessionAtEveryServer(t *testing.T) {
+	s := newSite(t)
+	s.insert(event{"ws_a", "", "", s.now, 1})
+	address, err := url.Parse(s.url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	first, second := s.server, s.serverWith(s.config)
+	s.signIn(s.issuer.Link(), "0")
+	copied := s.client.Jar.Cookies(address)
+	bystander := &site{harness: s.harness, url: s.url, issuer: s.issuer, client: &http.Client{Transport: s.client.Transport}}
+	bystander.client.Jar, _ = cookiejar.New(nil)
+	bystander.signIn(s.issuer.Link(), "0")
+	me := func(server *queryapi.Server, cookies []*http.Cookie) int {
+		t.Helper()
+		s.server = server
+		s.client.Jar.SetCookies(address, cookies)
+		status, _ := s.me()
+		return status
+	}
+	if a, b := me(first, copied), me(second, copied); a != 200 || b != 200 {
+		t.Fatalf("signed in: %d, %d", a, b)
+	}
+
+	// What cannot be written down has not happened.
+	dead, err := clickhouse.Open(&clickhouse.Options{Addr: []string{storetest.FreeAddr(t)}, DialTimeout: time.Second})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = dead.Close() }()
+	s.server = s.serverWith(func(c *queryapi.Config) { s.config(c); c.ClickHouse = dead })
+	if status, text, _ := s.browse(http.MethodPost, s.url+"/auth/sign-out", "", "Sec-Fetch-Site", "same-origin"); status != http.StatusServiceUnavailable {
+		t.Errorf("without a store: %d %s", status, text)
+	}
+	if len(s.client.Jar.Cookies(address)) == 0 {
+		t.Error("without a store the cookie is gone and nobody can try again")
+	}
+
+	s.server = first
+	if status, text, _ := s.browse(http.MethodPost, s.url+"/auth/sign-out", "", "Sec-Fetch-Site", "same-origin"); status != http.StatusNoContent {
+		t.Fatalf("%d %s", status, text)
+	}
+	if status, _ := s.me(); status != http.StatusUnauthorized {
+		t.Errorf("without a cookie: %d", status)
+	}
+	if got := me(first, copied); got != 401 {
+		t.Errorf("a copy, where it was: %d", got)
+	}
+	s.now = s.now.Add(time.Second)
+	if got := me(second, copied); got != 401 {
+		t.Errorf("a copy, at another server a second later: %d", got)
+	}
+	if got := me(s.serverWith(s.config), copied); got != 401 {
+		t.Errorf("a copy, at a server that has just started: %d", got)
+	}
+	s.now = s.now.Add(time.Hour)
+	if got := me(second, copied); got != 401 {
+		t.Errorf("a copy, an hour later: %d", got)
+	}
+	if got := me(second, bystander.client.Jar.Cookies(address)); got != 200 {
+		t.Errorf("another session of the same person: %d", got)
 	}
 }
