@@ -185,7 +185,8 @@ func (s *Server) foresee(body *Outlook, in *OutlookInput, burn *burning, future 
 	if err != nil {
 		return err
 	}
-	from, to := fresh.at-fresh.at%minuteMillis, max(state.Period.To, fresh.at+outlookWeeks*7*dayMillis)
+	from := fresh.at - fresh.at%minuteMillis
+	to := max(state.Period.To, from+outlookWeeks*7*dayMillis)
 	body.From, body.To = instant(from), instant(to)
 	whole := future[wholeWorkspace]
 	if !whole.known() {
@@ -257,7 +258,8 @@ func (body *Outlook) fill(entries []balance.Entry, segments []balance.Segment, s
 	var futures [len(quantiles)]balance.Future
 	at := []schemas.Millis{}
 	for i := range schemas.Millis(outlookPoints) + 1 {
-		at = append(at, from+(to-from)*i/outlookPoints)
+		point := from + (to-from)*i/outlookPoints
+		at = append(at, point-point%minuteMillis)
 	}
 	for i, q := range quantiles {
 		var err error
