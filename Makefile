@@ -58,7 +58,7 @@ test: engine issuer broker system ## Run every test with the real stores, then t
 # goroutines, with their shorter tests.
 race: engine issuer ## Run the shorter tests under the race detector (needs a C compiler).
 	@if command -v gcc >/dev/null || command -v clang >/dev/null; then \
-		CGO_ENABLED=1 go test -race -short -p 1 -parallel 4 -timeout 25m ./consumers ./queryapi ./aggregator/notify ./deploy/embedded && \
+		CGO_ENABLED=1 go test -race -short -p 1 -parallel 4 -timeout 25m ./consumers ./queryapi ./aggregator ./aggregator/notify ./deploy/embedded && \
 		CGO_ENABLED=1 go test -race -short -timeout 25m -run "Producer|Simulat|Import" ./cmd/drawdown; \
 	elif [ -n "$$CI" ]; then echo "a C compiler is required in CI for the race detector" >&2; exit 1; \
 	else echo "NOTE: no C compiler: the race detector is skipped" >&2; fi

@@ -3,7 +3,6 @@ package queryapi
 import (
 	"context"
 	"math/big"
-	"slices"
 	"time"
 
 	"github.com/drawdown/drawdown/aggregator/balance"
@@ -212,16 +211,4 @@ func (p *projected) runway(entries []balance.Entry, segments []balance.Segment, 
 		return because("beyond_5_years")
 	}
 	return answer, nil
-}
-
-// sortedCampaigns are the campaigns of projections, in order.
-func (p projections) sortedCampaigns() []string {
-	ids := make([]string, 0, len(p))
-	for id := range p {
-		if id != wholeWorkspace && id != newCampaigns {
-			ids = append(ids, id)
-		}
-	}
-	slices.Sort(ids)
-	return ids
 }
