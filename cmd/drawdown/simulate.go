@@ -30,6 +30,7 @@ type simulateCmd struct {
 	Late         float64 `default:"0.02" help:"Share of events that come late, by minutes to ten days."`
 	Refunds      float64 `default:"0.01" help:"Share of events that give credits back."`
 	Unattributed float64 `default:"0.03" help:"Share of events without a campaign."`
+	Bursts       float64 `default:"0" help:"Share of the hours of the history in which a workspace uses ten times as much."`
 
 	Totals string `placeholder:"FILE" help:"Write the totals per workspace, campaign, action and day as JSON; - is standard output instead of the table."`
 }
@@ -49,7 +50,7 @@ func (c *simulateCmd) Validate() error {
 	case c.Duplicates < 0 || c.Duplicates > 0.9:
 		return errors.New("--duplicates must be a share from 0 to 0.9")
 	}
-	for name, share := range map[string]float64{"late": c.Late, "refunds": c.Refunds, "unattributed": c.Unattributed} {
+	for name, share := range map[string]float64{"late": c.Late, "refunds": c.Refunds, "unattributed": c.Unattributed, "bursts": c.Bursts} {
 		if !(share >= 0 && share <= 1) {
 			return fmt.Errorf("--%s must be a share from 0 to 1", name)
 		}
@@ -99,7 +100,7 @@ func (c *simulateCmd) options(now time.Time) (simOptions, error) {
 	o := simOptions{
 		Seed: c.Seed, Run: rand.Uint64(), Prefix: c.Prefix, Source: "/simulate",
 		Workspaces: c.Workspaces, Campaigns: c.Campaigns,
-		Refunds: c.Refunds, Unattributed: c.Unattributed, Late: c.Late, Duplicates: c.Duplicates,
+		Refunds: c.Refunds, Unattributed: c.Unattributed, Bursts: c.Bursts, Late: c.Late, Duplicates: c.Duplicates,
 		Start: now.UTC(),
 	}
 	if c.Backfill == 0 {

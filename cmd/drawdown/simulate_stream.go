@@ -30,6 +30,7 @@ type simOptions struct {
 
 	Refunds      float64 // shares of the distinct events
 	Unattributed float64
+	Bursts       float64 // share of the hours of the history
 	Late         float64
 	Duplicates   float64 // share of all records
 
@@ -183,7 +184,19 @@ func (s *simulator) volume(workspace int, hour time.Time) float64 {
 	if w.Growth != 0 {
 		volume *= math.Pow(1+w.Growth, hour.Sub(s.options.Anchor).Hours()/24)
 	}
+	if s.bursts(w, hour) {
+		volume *= burstFactor
+	}
 	return volume
+}
+
+// burstFactor is how many times as much is used in the hour of a burst.
+const burstFactor = 10
+
+// bursts says whether a workspace has a burst in an hour of its history.
+func (s *simulator) bursts(w *simWorkspace, hour time.Time) bool {
+	const burst = 1 << 40 // apart from the numbers of days and hours
+	return s.options.Bursts > 0 && newRand(s.options.Seed, hashText(w.ID), burst+uint64(hour.Unix()/3600)).Float64() < s.options.Bursts
 }
 
 func (s *simulator) profileAt(workspace int, at time.Time) float64 {

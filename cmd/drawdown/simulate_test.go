@@ -104,6 +104,39 @@ func TestHistoryHasTheTotalsItClaims(t *testing.T) {
 
 // A history over another window has the same events where both are: running a
 // backfill again on another day sends nothing that conflicts.
+// TestBurstsAreHoursOfTenTimesAsMuch, of the share of hours that was asked for,
+// and none without.
+func TestBurstsAreHoursOfTenTimesAsMuch(t *testing.T) {
+	o := testSimOptions(100_000)
+	o.Workspaces, o.From = 1, o.Until.AddDate(0, 0, -8*7)
+	calm, err := newSimulator(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	o.Bursts = 0.02
+	bursty, err := newSimulator(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	bursts, hours := 0, 0
+	for at := o.From; at.Before(o.Until); at = at.Add(time.Hour) {
+		hours++
+		switch usual, volume := calm.volume(0, at), bursty.volume(0, at); volume {
+		case usual:
+		case burstFactor * usual:
+			bursts++
+		default:
+			t.Fatalf("%v of usually %v at %v", volume, usual, at)
+		}
+	}
+	if share := float64(bursts) / float64(hours); share < 0.01 || share > 0.03 {
+		t.Errorf("%d bursts in %d hours", bursts, hours)
+	}
+	if _, totals := history(t, o); totals.Events != 100_000 {
+		t.Errorf("%d events", totals.Events)
+	}
+}
+
 func TestHistoryOverAnotherWindowHasTheSameEvents(t *testing.T) {
 	o := testSimOptions(0)
 	o.Late, o.Duplicates = 0, 0
