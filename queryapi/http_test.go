@@ -52,6 +52,9 @@ func TestEveryWrongParameterIsNamed(t *testing.T) {
 			[]string{"query.cursor", "query.from", "query.limit", "query.page", "query.type[1]", "query.tz", "query.view"}},
 		{"/history?from=2026-11-02T00:00:00Z&to=2026-11-01T00:00:00Z", queryapi.CodeInvalidParameter, []string{"query.to"}},
 		{"/history?type=grant&type=void", queryapi.CodeInvalidParameter, []string{"query.type"}},
+		{"/projection?scale=NaN", queryapi.CodeInvalidParameter, []string{"query.scale"}},
+		{"/projection?scale=Inf", queryapi.CodeInvalidParameter, []string{"query.scale"}},
+		{"/projection?scale=-Inf", queryapi.CodeInvalidParameter, []string{"query.scale"}},
 		{"/campaigns/cmp_1?bucket=x&q=1", queryapi.CodeInvalidParameter, []string{"query.bucket", "query.q"}},
 	} {
 		p := h.problemOf(h.do(http.MethodGet, base+c.target))

@@ -6,8 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net"
 	"net/http"
+	"slices"
 
 	"github.com/ClickHouse/clickhouse-go/v2"
 	"github.com/danielgtaylor/huma/v2"
@@ -179,6 +181,13 @@ func problemTransformer(ctx huma.Context, _ string, v any) (any, error) {
 	// A copy: several requests may have the same error (answerCache).
 	own := *p
 	own.RequestID = requestIDFrom(ctx.Context())
+	own.Errors = slices.Clone(p.Errors)
+	for i, e := range own.Errors {
+		// "NaN" and "Inf" are numbers to whoever parses parameters, and not to JSON.
+		if n, ok := e.Value.(float64); ok && (math.IsNaN(n) || math.IsInf(n, 0)) {
+			own.Errors[i].Value = fmt.Sprint(n)
+		}
+	}
 	return &own, nil
 }
 
