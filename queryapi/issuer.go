@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
 	"slices"
 	"strings"
@@ -113,6 +114,14 @@ func (i *issuer) discover(ctx context.Context) (*oidc.Provider, error) {
 	}
 	provider, _ := found.(*oidc.Provider)
 	return provider, nil
+}
+
+// introduce asks the provider what it is before anybody needs it, so that a
+// wrong URL is in the log from the start. Nothing depends on the answer.
+func (i *issuer) introduce(ctx context.Context, log *slog.Logger) {
+	if _, err := i.discover(ctx); err != nil {
+		log.WarnContext(ctx, "nobody can sign in or use a token of the issuer yet; it is asked again when somebody does", "error", err)
+	}
 }
 
 // answers says whether an answer to a sign-in that names from as who gives it

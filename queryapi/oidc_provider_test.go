@@ -1,8 +1,10 @@
 package queryapi_test
 
 import (
+	"context"
 	"crypto/rand"
 	"encoding/json"
+	"net"
 	"net/http"
 	"net/http/cookiejar"
 	"net/http/httptest"
@@ -479,6 +481,34 @@ func TestIndependentProviderStopsStartsAndRotatesItsKeys(t *testing.T) {
 				t.Errorf("a key withdrawn 10 minutes ago: %d", got)
 			}
 		})
+	}
+}
+
+func TestIssuerThatIsNotWhoItShouldBeIsInTheLogFromTheStart(t *testing.T) {
+	t.Parallel()
+	s := newOIDCSite(t, storetest.IssuerOptions{})
+	s.issuer.Start()
+	for url, says := range map[string]string{
+		s.issuer.URL:                      "",
+		s.issuer.URL + "/":                "did not match",
+		"http://" + storetest.FreeAddr(t): "connection refused",
+	} {
+		s.log.Reset()
+		server := s.serverWith(func(c *queryapi.Config) {
+			c.Issuer, c.Registerer = queryapi.Issuer{URL: url, Audience: oidcAudience}, prometheus.NewRegistry()
+		})
+		listener, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel() // Run ends when it has asked
+		if err := server.Run(ctx, listener); err != nil {
+			t.Errorf("%s: %v", url, err)
+		}
+		if log := s.log.String(); !strings.Contains(log, says) || says == "" && log != "" {
+			t.Errorf("%s: log %q does not say %q", url, log, says)
+		}
 	}
 }
 

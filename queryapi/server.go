@@ -18,6 +18,7 @@ import (
 	"github.com/go-chi/chi/v5/middleware"
 	"github.com/go-chi/httprate"
 	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/sync/errgroup"
 	"golang.org/x/sync/semaphore"
 
 	"github.com/drawdown/drawdown/schemas"
@@ -144,7 +145,15 @@ func (s *Server) Handler() http.Handler { return s.handler }
 // flight finish for up to 10 seconds; streams and exports end at once. It closes listener.
 func (s *Server) Run(ctx context.Context, listener net.Listener) error {
 	defer context.AfterFunc(ctx, s.hub.close)()
-	return serve(ctx, listener, s.handler, s.cfg.Timeouts, s.cfg.Log)
+	var group errgroup.Group
+	group.Go(func() error { return serve(ctx, listener, s.handler, s.cfg.Timeouts, s.cfg.Log) })
+	if s.issuer != nil && s.cfg.DevIssuer == nil { // which is served here, and may not be yet
+		group.Go(func() error {
+			s.issuer.introduce(ctx, s.cfg.Log)
+			return nil
+		})
+	}
+	return group.Wait()
 }
 
 // Check says how the API is, for the ops port: ready if ClickHouse answers,

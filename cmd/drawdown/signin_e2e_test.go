@@ -196,11 +196,16 @@ func serveTakesAnotherIssuer(t *testing.T, s *stack) {
 	p := startIn(t, []string{"DRAWDOWN_OIDC_CLIENT_SECRET=" + storetest.IssuerSecret}, "serve", "--data", s.data, "--api-listen", addr, "--ops-listen", ops,
 		"--oidc-issuer", issuer.URL, "--oidc-audience", audience, "--oidc-client-id", storetest.ClientConfidential, "--oidc-scopes", "drawdown")
 	awaitReady(t, p, ops)
+	saidOfIssuer := func() []string { return p.stderr.lines(issuer.URL + "/.well-known/openid-configuration") }
+	storetest.Wait(t, readyWithin, "serve says that its issuer does not answer", func() (bool, error) {
+		said := saidOfIssuer()
+		return len(said) == 1 && strings.Contains(said[0], "level=WARN"), nil
+	})
 	b := newBrowser(t)
 	if status, text, _ := b.open(public+"/auth/sign-in", nil); status != http.StatusServiceUnavailable || !strings.Contains(text, `"issuer_unavailable"`) {
 		t.Errorf("without the provider: %d %s", status, text)
 	}
-	if said := p.stderr.lines(issuer.URL + "/.well-known/openid-configuration"); len(said) != 1 || !strings.Contains(said[0], "level=ERROR") {
+	if said := saidOfIssuer(); len(said) != 2 || !strings.Contains(said[1], "level=ERROR") {
 		t.Errorf("without the provider the log says %q", said)
 	}
 	issuer.Start()
