@@ -37,8 +37,8 @@
 //   - scan.go: the fast decoder for the usual shape
 //   - encode.go, hash.go, instant.go, credits.go: the smaller formats
 //   - topics.go: topics and the partition of a workspace
-//   - alertrule.go, alertparams.go: alert rules, their parameters, the default
-//     rules
+//   - alertrule.go, alertparams.go, alertchange.go: alert rules, their
+//     parameters, the default rules, and what happens to their incidents
 //   - buckets.go: buckets on the local clock, pieces of a range per rollup
 //   - migrations.go, migrations/, ttl.go: the tables
 //   - webhook.go: secrets and signatures of webhooks

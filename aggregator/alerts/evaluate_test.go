@@ -2,11 +2,13 @@ package alerts_test
 
 import (
 	"math"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/drawdown/drawdown/aggregator/alerts"
+	"github.com/drawdown/drawdown/aggregator/balance"
 	"github.com/drawdown/drawdown/schemas"
 )
 
@@ -317,5 +319,61 @@ func TestWindowsAreThoseThatRulesAskFor(t *testing.T) {
 	}
 	if len(asked) != 5 {
 		t.Errorf("asked for %v", asked)
+	}
+}
+
+// TestForeseenIsWhatTheBurnDownSays: overdraft is paid first out of what is to
+// come, and what never expires is no expiry.
+func TestForeseenIsWhatTheBurnDownSays(t *testing.T) {
+	grant := func(id string, credits schemas.Credits, from, to schemas.Millis) balance.Entry {
+		return balance.Entry{
+			Type: schemas.CreditsGranted, EventID: id, GrantID: id, At: noon - day, EffectiveAt: from, ExpiresAt: to,
+			Credits: credits * schemas.MicrosPerCredit, Priority: 100,
+		}
+	}
+	for name, c := range map[string]struct {
+		entries  []balance.Entry
+		used     int64 // before noon
+		rate     int64 // credits a day
+		ends     schemas.Millis
+		never    bool
+		expiries []alerts.Expiry
+	}{
+		"overdraft": {
+			[]balance.Entry{grant("a", 10, noon-hour, noon-minute), grant("b", 100, noon+day, noon+3*day)}, 40, 1, noon, false,
+			[]alerts.Expiry{{At: noon + 3*day, Unused: 100 - 40 - 3, Method: "run_rate"}},
+		},
+		"in turn": {
+			[]balance.Entry{grant("a", 10, noon-hour, noon+2*day), grant("b", 10, noon-hour, schemas.NoInstant)}, 1, 4, noon + 2*day + 60*hour, false,
+			[]alerts.Expiry{{At: noon + 2*day, Unused: 1, Method: "run_rate"}},
+		},
+		"for ever": {[]balance.Entry{grant("a", 10, noon-hour, schemas.NoInstant)}, 1, 0, schemas.NoInstant, true, nil},
+	} {
+		segments, err := balance.Segments(c.entries, noon)
+		if err != nil {
+			t.Fatal(err)
+		}
+		segments[len(segments)-1].Net = schemas.TotalOf(c.used * schemas.MicrosPerCredit)
+		state, err := balance.Burn(c.entries, segments, noon)
+		if err != nil {
+			t.Fatal(err)
+		}
+		f := &alerts.Figures{At: noon}
+		f.SetBalance(state)
+		steady := balance.Steady{From: noon, Gross: schemas.TotalOf(c.rate * schemas.MicrosPerCredit), Window: day}
+		if err := f.Foresee(state, alerts.Outlook{Method: "run_rate", Usage: steady}); err != nil {
+			t.Fatal(err)
+		}
+		if f.Runway.ExhaustsAt != c.ends || f.Runway.Never != c.never || !slices.Equal(f.Expiries, c.expiries) {
+			t.Errorf("%s: %+v, %+v", name, f.Runway, f.Expiries)
+		}
+		if err := f.Foresee(state, alerts.Outlook{Method: "insufficient_data", Usage: steady}); err != nil || f.Runway.Known() {
+			t.Errorf("%s: %+v is known (%v)", name, f.Runway, err)
+		}
+		for _, e := range f.Expiries {
+			if e.Method != "" || e.At <= noon {
+				t.Errorf("%s: %+v", name, e)
+			}
+		}
 	}
 }

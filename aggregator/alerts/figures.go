@@ -31,8 +31,9 @@ type Figures struct {
 	// taken off; false: it is not known. Windows says which are asked for.
 	Gross func(window time.Duration) (schemas.Total, bool)
 	// Expected is how many credits are wont to be used, gross, in a range of
-	// at most a day up to At, by the hour of the week; false: the workspace is
-	// too young to say.
+	// at most a day up to At, by the hour of the week: by a forecast that was
+	// made before the range began, or a burst is part of what is usual. False:
+	// the workspace is too young to say.
 	Expected func(from, to schemas.Millis) (float64, bool)
 
 	// Campaigns has every campaign that has a state, by id.

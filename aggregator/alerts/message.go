@@ -41,14 +41,14 @@ func (f *Finding) unknownText() string {
 	case NoCredits:
 		return f.name() + " has no credits left, so there is no rate at which they last"
 	case NoCampaign:
-		return "there is no campaign " + f.Subject
+		return "There is no campaign " + f.Subject
 	case NoUsage:
-		return "what " + f.name() + " used lately is not known"
+		return "What " + f.name() + " used lately is not known"
 	case NotMoved:
-		return "whether the figures of " + f.name() + " move was not yet seen"
+		return "Whether the figures of " + f.name() + " move was not yet seen"
 	}
 	if f.campaign != nil {
-		return fmt.Sprintf("campaign %s is too young or used too seldom for a forecast", f.campaignName())
+		return fmt.Sprintf("Campaign %s is too young or used too seldom for a forecast", f.campaignName())
 	}
 	return f.name() + " is too young or uses credits too seldom for a forecast"
 }
@@ -97,7 +97,7 @@ func (f *Finding) runwayText() string {
 
 func (f *Finding) expiringText() string {
 	if f.Value <= 0 {
-		return fmt.Sprintf("no credits of %s will expire unused within %s", f.name(), days(f.rule.Params.Days))
+		return fmt.Sprintf("No credits of %s will expire unused within %s", f.name(), days(f.rule.Params.Days))
 	}
 	// The first that counts; there is one, for the value is above 0.
 	var first Expiry
@@ -107,7 +107,7 @@ func (f *Finding) expiringText() string {
 			break
 		}
 	}
-	text := fmt.Sprintf("about %s of %s will expire unused", floatCredits(f.Value), f.name())
+	text := fmt.Sprintf("About %s of %s will expire unused", floatCredits(f.Value), f.name())
 	if first.Unused < f.Value {
 		return text + fmt.Sprintf(" within %s, the first on %s", days(f.rule.Params.Days), f.date(first.At))
 	}
@@ -116,7 +116,7 @@ func (f *Finding) expiringText() string {
 
 func (f *Finding) burnText() string {
 	if f.pair.Long == 0 {
-		return fmt.Sprintf("nothing says for how long the credits of %s must last", f.name())
+		return fmt.Sprintf("Nothing says for how long the credits of %s must last", f.name())
 	}
 	long, _ := f.figures.Gross(f.pair.Long)
 	short, _ := f.figures.Gross(f.pair.Short)
@@ -139,25 +139,25 @@ func (f *Finding) quotaText() string {
 	c, name := f.campaign, f.campaignName()
 	switch {
 	case !c.HasQuota:
-		return fmt.Sprintf("campaign %s has no quota", name)
+		return fmt.Sprintf("Campaign %s has no quota", name)
 	case c.Status == completed:
-		return fmt.Sprintf("campaign %s is completed, having used %s", name, credits(c.Used))
+		return fmt.Sprintf("Campaign %s is completed, having used %s", name, credits(c.Used))
 	case c.Status == draft:
-		return fmt.Sprintf("campaign %s has not begun", name)
+		return fmt.Sprintf("Campaign %s has not begun", name)
 	case f.rule.Kind == schemas.QuotaUsed || c.Used.Cmp(f.thresholdOf(c)) >= 0:
-		return fmt.Sprintf("campaign %s has used %s of its quota of %s (%s)", name, number(c.Used.Float()),
+		return fmt.Sprintf("Campaign %s has used %s of its quota of %s (%s)", name, number(c.Used.Float()),
 			credits(c.Quota.Total()), percentText(percentOf(c.Used.Float(), c.Quota)))
 	}
-	return fmt.Sprintf("campaign %s will have used about %s of its quota of %s (%s) by %s", name, number(math.Round(c.Projected)),
+	return fmt.Sprintf("Campaign %s will have used about %s of its quota of %s (%s) by %s", name, number(math.Round(c.Projected)),
 		credits(c.Quota.Total()), percentText(f.Value), f.date(c.ProjectedAt))
 }
 
 func (f *Finding) freshnessText() string {
 	if f.Met {
-		return fmt.Sprintf("the figures of %s have stood still since %s: what was used since is not counted yet, and no other alert is looked at",
+		return fmt.Sprintf("The figures of %s have stood still since %s: what was used since is not counted yet, and no other alert is looked at",
 			f.name(), f.figures.At.Time().Format("15:04:05 UTC on 2 January"))
 	}
-	return "the figures of " + f.name() + " are up to date"
+	return "The figures of " + f.name() + " are up to date"
 }
 
 func (f *Finding) name() string {

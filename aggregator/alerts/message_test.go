@@ -74,16 +74,16 @@ func TestMessagesAreSentencesForPeople(t *testing.T) {
 			schemas.ExpiringUnused, `{"days":14}`, known(func(f *alerts.Figures) {
 				f.Expiries = []alerts.Expiry{{At: at + 30*hour, Unused: 3199.7, Method: "seasonal"}, {At: at + 20*day}}
 			}),
-			"about 3,199 credits of Acme will expire unused on 22 November, in 30 hours",
+			"About 3,199 credits of Acme will expire unused on 22 November, in 30 hours",
 			`{"value":"3199.7","threshold":"125","unit":"credits","remaining":"1204.4","allocated":"12500","expires_at":"2025-11-22T18:00:00.000Z","exhausts_at":"2025-12-03T12:00:00.000Z","method":"seasonal"}`,
 		},
 		{
 			schemas.ExpiringUnused, `{"days":14}`, known(func(f *alerts.Figures) {
 				f.Expiries = []alerts.Expiry{{At: at + 30*hour, Unused: 300, Method: "seasonal"}, {At: at + 10*day, Unused: 700, Method: "seasonal"}}
 			}),
-			"about 1,000 credits of Acme will expire unused within 14 days, the first on 22 November", "",
+			"About 1,000 credits of Acme will expire unused within 14 days, the first on 22 November", "",
 		},
-		{schemas.ExpiringUnused, `{"days":1}`, known(nil), "no credits of Acme will expire unused within 1 day", ""},
+		{schemas.ExpiringUnused, `{"days":1}`, known(nil), "No credits of Acme will expire unused within 1 day", ""},
 		{
 			schemas.BurnRate, `{"windows":[{"long":"6h","short":"30m","factor":6}]}`, known(nil),
 			"Acme uses 375 an hour over the last 6 hours and 375 over the last 30 minutes, 179 times what lasts until the credits expire on 15 December",
@@ -102,22 +102,22 @@ func TestMessagesAreSentencesForPeople(t *testing.T) {
 		},
 		{
 			schemas.QuotaUsed, `{"percent":90}`, campaign(alerts.Campaign{Name: "Spring", Status: "ACTIVE", Used: credits(t, "912.29")}),
-			"campaign Spring has used 912 of its quota of 1,000 credits (91.2 %)",
+			"Campaign Spring has used 912 of its quota of 1,000 credits (91.2 %)",
 			`{"value":"91.229","threshold":"90","unit":"percent","campaign_id":"cmp_7","campaign_name":"Spring","status":"ACTIVE","used":"912.29","quota":"1000"}`,
 		},
 		{
 			schemas.QuotaProjected, `{}`, campaign(alerts.Campaign{Status: "ACTIVE", Used: credits(t, "99.29"), Projected: 1239.8, Method: "run_rate"}),
-			"campaign cmp_7 will have used about 1,240 of its quota of 1,000 credits (124 %) by 30 November",
+			"Campaign cmp_7 will have used about 1,240 of its quota of 1,000 credits (124 %) by 30 November",
 			`{"value":"123.98","threshold":"100","unit":"percent","campaign_id":"cmp_7","status":"ACTIVE","used":"99.29","quota":"1000","projected":"1240","projected_at":"2025-11-30T12:00:00.000Z","method":"run_rate"}`,
 		},
 		{
 			schemas.QuotaProjected, `{}`, campaign(alerts.Campaign{Status: "ACTIVE", Used: credits(t, "1001")}),
-			"campaign cmp_7 has used 1,001 of its quota of 1,000 credits (100.1 %)", "",
+			"Campaign cmp_7 has used 1,001 of its quota of 1,000 credits (100.1 %)", "",
 		},
-		{schemas.QuotaProjected, `{}`, campaign(alerts.Campaign{Status: "ACTIVE"}), "campaign cmp_7 is too young or used too seldom for a forecast", ""},
-		{schemas.QuotaUsed, `{"percent":90}`, campaign(alerts.Campaign{Status: "COMPLETED", Used: credits(t, "1")}), "campaign cmp_7 is completed, having used 1 credit", ""},
-		{schemas.QuotaUsed, `{"percent":90}`, campaign(alerts.Campaign{Status: "DRAFT"}), "campaign cmp_7 has not begun", ""},
-		{schemas.QuotaUsed, `{"percent":90,"campaign_id":"x"}`, known(nil), "there is no campaign x", `{"unit":"percent","unknown":"no_campaign","campaign_id":"x"}`},
+		{schemas.QuotaProjected, `{}`, campaign(alerts.Campaign{Status: "ACTIVE"}), "Campaign cmp_7 is too young or used too seldom for a forecast", ""},
+		{schemas.QuotaUsed, `{"percent":90}`, campaign(alerts.Campaign{Status: "COMPLETED", Used: credits(t, "1")}), "Campaign cmp_7 is completed, having used 1 credit", ""},
+		{schemas.QuotaUsed, `{"percent":90}`, campaign(alerts.Campaign{Status: "DRAFT"}), "Campaign cmp_7 has not begun", ""},
+		{schemas.QuotaUsed, `{"percent":90,"campaign_id":"x"}`, known(nil), "There is no campaign x", `{"unit":"percent","unknown":"no_campaign","campaign_id":"x"}`},
 	} {
 		rule := ruleOf(t, c.kind, c.params)
 		findings := alerts.Evaluate(&rule, c.figures)
@@ -144,7 +144,7 @@ func TestAStandstillIsOneFindingByTheClock(t *testing.T) {
 		if got != want || f.Met != watch.Stale(now) {
 			t.Errorf("at %v, watermark %v: %s, not %s", now, watermark, got, want)
 		}
-		if f.Met && f.Message() != "the figures of Acme have stood still since 12:00:05 UTC on 21 November: what was used since is not counted yet, and no other alert is looked at" {
+		if f.Met && f.Message() != "The figures of Acme have stood still since 12:00:05 UTC on 21 November: what was used since is not counted yet, and no other alert is looked at" {
 			t.Errorf("says %q", f.Message())
 		}
 	}

@@ -55,7 +55,8 @@ type Transition struct {
 	schemas.AlertChange
 	Reason Reason
 	// Deliver says whether people are to be told: of what fires, and of the
-	// end of what fired, unless the rule is silent (rule 16).
+	// end of what fired, unless the rule is silent (rule 16). Who sends decides
+	// again, by the rule as it is then.
 	Deliver bool
 }
 
@@ -114,9 +115,6 @@ func (s State) begin(rule *schemas.AlertRule, f *Finding) (State, []Transition) 
 func (s State) move(rule *schemas.AlertRule, to schemas.AlertState, at schemas.Millis, reason Reason, f *Finding) (State, []Transition) {
 	message, detail := f.Message(), f.Detail()
 	detail.Reason = reason
-	if to == schemas.AlertResolved && s.Fired {
-		message = "Resolved: " + message
-	}
 	change := schemas.AlertChange{
 		WorkspaceID: rule.WorkspaceID, RuleID: rule.RuleID, RuleRevision: rule.Revision, Kind: rule.Kind,
 		Subject: f.Subject, Message: message, Detail: detail.JSON(),
@@ -143,12 +141,12 @@ func Silenced(rule *schemas.AlertRule, at schemas.Millis) bool {
 // the rule as it is now, kind and revision are the incident's.
 func (s State) end(key Key, rule *schemas.AlertRule, at schemas.Millis, reason Reason) (State, []Transition) {
 	what := map[Reason]string{
-		RuleDeleted: "the rule was deleted", RuleDisabled: "the rule was switched off",
-		RuleChanged: "the rule was changed", SubjectGone: "the rule does not apply to " + key.Subject + " any more",
+		RuleDeleted: "The rule was deleted", RuleDisabled: "The rule was switched off",
+		RuleChanged: "The rule was changed", SubjectGone: "The rule does not apply to " + key.Subject + " any more",
 	}[reason]
 	change := schemas.AlertChange{
 		WorkspaceID: s.WorkspaceID, RuleID: key.RuleID, RuleRevision: key.Revision, Kind: s.Kind,
-		Subject: key.Subject, Message: fmt.Sprintf("Resolved: %s", what),
+		Subject: key.Subject, Message: what,
 		Detail: Detail{CampaignID: key.Subject, Reason: reason}.JSON(),
 	}
 	// Never before its last row, or the rows would say that it goes on.
