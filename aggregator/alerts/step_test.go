@@ -119,7 +119,7 @@ func said(rows []schemas.AlertChange) (changes []string) {
 func TestIncidentsAreThoseOfTheHistoryWhateverRestarts(t *testing.T) {
 	ended := 0
 	defer func() {
-		if ended < 50 {
+		if ended < 10 {
 			t.Errorf("only %d incidents fired and ended", ended)
 		}
 	}()
