@@ -16,10 +16,16 @@ const (
 	actionGrant     = "credits.grant"
 	actionAdjust    = "credits.adjust"
 	actionVoid      = "credits.void"
+
+	actionRuleCreate  = "alert_rule.create"
+	actionRuleUpdate  = "alert_rule.update"
+	actionRuleDelete  = "alert_rule.delete"
+	actionRuleRotate  = "alert_rule.rotate_secret"
+	actionRuleSilence = "alert_rule.silence"
 )
 
 // audit writes into the audit log who (the principal of ctx), in which request,
-// did or is about to do what. Changes of access are written there first and not
+// did or is about to do what. Changes of access and of alerts are written there first and not
 // made if that fails. detail is what a reader needs to know, without secrets;
 // workspaceID is empty for what concerns none. It waits for ClickHouse.
 func (s *Server) audit(ctx context.Context, workspaceID, action string, detail map[string]any) error {

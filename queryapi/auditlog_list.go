@@ -17,7 +17,10 @@ type AuditAction string
 
 // workspaceActions are those that concern a workspace; signing in and out
 // concerns none.
-var workspaceActions = []string{actionKeyCreate, actionKeyRevoke, actionGrant, actionAdjust, actionVoid}
+var workspaceActions = []string{
+	actionKeyCreate, actionKeyRevoke, actionGrant, actionAdjust, actionVoid,
+	actionRuleCreate, actionRuleUpdate, actionRuleDelete, actionRuleRotate, actionRuleSilence,
+}
 
 // TransformSchema documents which actions there are.
 func (AuditAction) TransformSchema(_ huma.Registry, schema *huma.Schema) *huma.Schema {
@@ -27,7 +30,7 @@ func (AuditAction) TransformSchema(_ huma.Registry, schema *huma.Schema) *huma.S
 	return schema
 }
 
-// AuditLog is a page of who changed what of a workspace's money and access.
+// AuditLog is a page of who changed what of a workspace's money, access and alerts.
 type AuditLog struct {
 	Items      []AuditEntry `json:"items" nullable:"false" doc:"The newest first; kept for ever"`
 	NextCursor *string      `json:"next_cursor" doc:"null: this is the last page"`
@@ -37,11 +40,11 @@ type AuditLog struct {
 type AuditEntry struct {
 	At         Instant                    `json:"at" doc:"When, by the clock of the server that was asked"`
 	RequestID  string                     `json:"request_id" doc:"Names the request in the server's log"`
-	Action     AuditAction                `json:"action" doc:"Access stands here before it is changed, so a change that failed may stand here; money once Kafka has it"`
+	Action     AuditAction                `json:"action" doc:"Access and alerts stand here before they are changed, so a change that failed may stand here; money once Kafka has it"`
 	Subject    string                     `json:"subject" doc:"Who"`
 	Credential Credential                 `json:"credential" enum:"token,api_key,jwt,session" doc:"By which proof"`
 	KeyID      *string                    `json:"key_id" doc:"The API key that asked; null: it was none"`
-	Detail     map[string]json.RawMessage `json:"detail" doc:"What, by action: of a key its key_id and name, never the key itself; of money the event as Kafka has it"`
+	Detail     map[string]json.RawMessage `json:"detail" doc:"What, by action: of a key its key_id and name, never the key itself; of money the event as Kafka has it; of an alert rule what it says, without secrets"`
 }
 
 // AuditLogInput are the parameters.
@@ -96,7 +99,7 @@ func (s *Server) registerAuditLog(api huma.API) {
 	register(s, api, huma.Operation{
 		OperationID: "list-audit-log", Method: http.MethodGet, Path: "/v1/workspaces/{workspace_id}/audit-log",
 		Metadata: needs(ScopeRead, ScopeAdmin),
-		Summary:  "Who changed what of money and access",
+		Summary:  "Who changed what of money, access and alerts",
 		Description: "For those who may change money themselves (credits:admin) and see figures (credits:read): the entries name people and have amounts. " +
 			"Only what was asked of this API is here; what producers wrote to Kafka is in the history.",
 	}, s.auditLog)

@@ -72,14 +72,20 @@
 //     there before is looked up in the table and in the log behind it first
 //     (ledger.go). What accepted_at promises is said at acceptedAt.
 //
-//  7. Who may call an operation is decided in one place (permit), before its
+//  9. Who may call an operation is decided in one place (permit), before its
 //     parameters are looked at: a workspace that the token does not name is
 //     answered as one that does not exist, byte for byte, whatever else is
 //     wrong with the request. An operation that does not say what it needs
 //     cannot be registered.
 //
-//  8. A change of money or access that was asked for here stands in audit_log,
-//     and who may change money may read who did (auditlog_list.go).
+//  10. A change of money, access or alerts that was asked for here stands in
+//     audit_log, and who may change money may read who did (auditlog_list.go).
+//
+//  11. An alert rule is written as the version after one that was read, under a
+//     token of that version, and read back (alertrules_store.go): whoever is
+//     told of success wrote what stands. Secrets of webhooks are shown by the
+//     answer that made them and nowhere else; whole URLs, which are secrets of
+//     chat services, only to those who may write rules.
 //
 // Who sends a request is told by Authorization: Bearer, which is the token of
 // Config.Token, an API key (keystore.go), or a JWT of Config.Issuer (issuer.go);

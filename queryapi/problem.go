@@ -27,6 +27,11 @@ const (
 	CodeWorkspaceNotFound     Code = "workspace_not_found"
 	CodeCampaignNotFound      Code = "campaign_not_found"
 	CodeKeyNotFound           Code = "key_not_found"
+	CodeAlertRuleNotFound     Code = "alert_rule_not_found"
+	CodeAlertRuleExists       Code = "alert_rule_exists"
+	CodeAlertRuleConflict     Code = "alert_rule_conflict"
+	CodeTooManyAlertRules     Code = "too_many_alert_rules"
+	CodeWebhooksUnavailable   Code = "webhooks_unavailable"
 	CodeIssuerUnavailable     Code = "issuer_unavailable"
 	CodeCrossOrigin           Code = "cross_origin"
 	CodeMethodNotAllowed      Code = "method_not_allowed"
@@ -67,6 +72,11 @@ var problems = map[Code]struct {
 	CodeWorkspaceNotFound:     {http.StatusNotFound, "No such workspace"},
 	CodeCampaignNotFound:      {http.StatusNotFound, "No such campaign"},
 	CodeKeyNotFound:           {http.StatusNotFound, "No such API key"},
+	CodeAlertRuleNotFound:     {http.StatusNotFound, "No such alert rule"},
+	CodeAlertRuleExists:       {http.StatusConflict, "There is an alert rule of this id"},
+	CodeAlertRuleConflict:     {http.StatusConflict, "The alert rule was written meanwhile"},
+	CodeTooManyAlertRules:     {http.StatusUnprocessableEntity, "The workspace has too many alert rules"},
+	CodeWebhooksUnavailable:   {http.StatusServiceUnavailable, "This server cannot sign for webhooks"},
 	CodeIssuerUnavailable:     {http.StatusServiceUnavailable, "The issuer of tokens does not answer"},
 	CodeCrossOrigin:           {http.StatusForbidden, "The request does not come from this site"},
 	CodeMethodNotAllowed:      {http.StatusMethodNotAllowed, "This path does not take that method"},

@@ -39,8 +39,11 @@ type Config struct {
 	EventsTTL  schemas.EventsTTL // how far back raw events go
 	Producer   Producer          // nil: nothing can be written
 	Limits     schemas.Limits    // by which the consumers accept records
-	RateLimit  int               // requests per minute and principal, Token apart; 0: unlimited
-	CacheBytes int               // of answers that still hold; 0: none are kept
+	// WebhookSecret is what the secrets of webhooks are derived from, the same
+	// as the aggregators have; nil: alert rules have no webhooks.
+	WebhookSecret []byte
+	RateLimit     int // requests per minute and principal, Token apart; 0: unlimited
+	CacheBytes    int // of answers that still hold; 0: none are kept
 	// ProgressAge is how old what is known of a partition's progress may be; a
 	// figure is late by as much. 0: every request asks.
 	ProgressAge time.Duration
@@ -96,6 +99,8 @@ func New(cfg Config) (*Server, error) {
 		return nil, fmt.Errorf("cannot make a query API: %d partitions", cfg.Partitions)
 	case cfg.Limits.MaxValueBytes == 0:
 		return nil, errors.New("cannot make a query API: no limits")
+	case cfg.WebhookSecret != nil && len(cfg.WebhookSecret) < schemas.MinWebhookMaster:
+		return nil, fmt.Errorf("cannot make a query API: a webhook secret of %d bytes, want %d", len(cfg.WebhookSecret), schemas.MinWebhookMaster)
 	case cfg.Now == nil, cfg.Log == nil, cfg.Registerer == nil:
 		return nil, errors.New("cannot make a query API: Now, Log and Registerer are required")
 	}
@@ -212,6 +217,7 @@ func (s *Server) route() error {
 	s.registerProjection(api)
 	s.registerEvents(api)
 	s.registerGrants(api)
+	s.registerAlertRules(api)
 	finishDocument(api.OpenAPI())
 
 	spec, err := encodeDocument(api.OpenAPI())

@@ -38,15 +38,23 @@ type aggregateCmd struct {
 // processes.
 const webhookSecretVariable = "DRAWDOWN_WEBHOOK_SECRET"
 
+// webhookFlags say what the secrets of webhooks are made of.
+type webhookFlags struct {
+	SecretFile string `name:"webhook-secret-file" env:"DRAWDOWN_WEBHOOK_SECRET_FILE" type:"path" placeholder:"FILE" help:"File with at least 32 bytes in base64 that the secrets of webhooks are made of, the same for every aggregator and every server; by default <data>/webhook.key. DRAWDOWN_WEBHOOK_SECRET is the other way to give it."`
+}
+
 // notifyFlags say how alerts are delivered.
 type notifyFlags struct {
-	SecretFile      string         `name:"webhook-secret-file" env:"DRAWDOWN_WEBHOOK_SECRET_FILE" type:"path" placeholder:"FILE" help:"File with at least 32 bytes in base64 that the secrets of webhooks are made of, the same for every aggregator and every server; by default <data>/webhook.key. DRAWDOWN_WEBHOOK_SECRET is the other way to give it."`
+	webhookFlags
 	AllowedNetworks []netip.Prefix `name:"webhook-allow" env:"DRAWDOWN_WEBHOOK_ALLOW" placeholder:"CIDR" help:"Networks that webhooks may be sent to although they are not public, separated by commas, such as 10.0.0.0/8."`
 	AllowHTTP       bool           `name:"webhook-allow-http" env:"DRAWDOWN_WEBHOOK_ALLOW_HTTP" help:"Allow webhooks of http:// beside https://."`
 }
 
+// errNoSecret says that the file that is looked for by default is not there.
+var errNoSecret = errors.New("there is no secret of webhooks")
+
 // secret reads what webhooks' secrets are made of, or makes it in dataDir.
-func (f notifyFlags) secret(dataDir string, mayMake bool) ([]byte, error) {
+func (f webhookFlags) secret(dataDir string, mayMake bool) ([]byte, error) {
 	text, path := os.Getenv(webhookSecretVariable), f.SecretFile
 	if path == "" {
 		path = filepath.Join(dataDir, "webhook.key")
@@ -58,6 +66,8 @@ func (f notifyFlags) secret(dataDir string, mayMake bool) ([]byte, error) {
 			secret := make([]byte, schemas.MinWebhookMaster)
 			_, _ = rand.Read(secret) // never fails, crypto/rand says
 			return secret, writeSecret(path, base64.StdEncoding.EncodeToString(secret))
+		case errors.Is(err, fs.ErrNotExist) && f.SecretFile == "":
+			return nil, usageError{fmt.Errorf("%w: %w; make one with: openssl rand -base64 %d", errNoSecret, err, schemas.MinWebhookMaster)}
 		case err != nil:
 			return nil, usageError{fmt.Errorf("cannot read the secret of webhooks: %w; make one with: openssl rand -base64 %d", err, schemas.MinWebhookMaster)}
 		}

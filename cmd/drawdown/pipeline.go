@@ -225,8 +225,9 @@ const (
 	progressAge = 100 * time.Millisecond
 )
 
-// newServer wires the API of a process.
-func newServer(n network, counting countingFlags, api apiFlags, who believed, e *env, registry prometheus.Registerer) (*queryapi.Server, func() error, error) {
+// newServer wires the API of a process; without a secret alert rules have no
+// webhooks.
+func newServer(n network, counting countingFlags, api apiFlags, who believed, secret []byte, e *env, registry prometheus.Registerer) (*queryapi.Server, func() error, error) {
 	conn, err := clickhouse.Open(n.options())
 	if err != nil {
 		return nil, nil, fmt.Errorf("cannot configure the connection to ClickHouse: %w", err)
@@ -245,7 +246,7 @@ func newServer(n network, counting countingFlags, api apiFlags, who believed, e 
 	}
 	server, err := queryapi.New(queryapi.Config{
 		Issuer: who.issuer, SignIn: who.signIn, DevIssuer: devIssuer,
-		Producer: producer, Limits: counting.limits(),
+		Producer: producer, Limits: counting.limits(), WebhookSecret: secret,
 		ClickHouse: conn, StoreHTTP: n.storeHTTP(), Token: who.token, Partitions: n.partitions, Epoch: counting.Epoch, Topics: n.topics,
 		EventsTTL: counting.EventsTTL, Now: e.Now, Log: e.Log, Registerer: registry,
 		RateLimit: api.RateLimit, CacheBytes: answerCacheBytes, ProgressAge: progressAge,

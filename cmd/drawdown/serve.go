@@ -23,6 +23,7 @@ type serveCmd struct {
 	clickhouseHTTPFlags
 	countingFlags
 	apiFlags
+	webhookFlags
 	accessFlags
 	TokenFile string `name:"token-file" env:"DRAWDOWN_TOKEN_FILE" type:"path" placeholder:"FILE" help:"File with the bearer token; by default the token in <data>/dev.json."`
 	APIListen string `name:"api-listen" env:"DRAWDOWN_API_LISTEN" default:"127.0.0.1:8080" help:"Address of the API."`
@@ -40,6 +41,12 @@ func (c *serveCmd) Run(ctx context.Context, e *env) error {
 	}
 	token, err := c.token()
 	if err != nil {
+		return err
+	}
+	secret, err := c.secret(c.Data, false)
+	if errors.Is(err, errNoSecret) {
+		e.Log.Warn("alert rules cannot have webhooks, such requests are answered webhooks_unavailable", "error", err)
+	} else if err != nil {
 		return err
 	}
 	n := network{brokers: c.Brokers, topics: c.topics(), partitions: c.Partitions, clickhouse: access, database: c.Database}
@@ -68,7 +75,7 @@ func (c *serveCmd) Run(ctx context.Context, e *env) error {
 		if n.partitions, err = recordedPartitions(ctx, e, n, c.Epoch); err != nil {
 			return ignoreCanceled(err)
 		}
-		server, closeConn, err := newServer(n, c.countingFlags, c.apiFlags, who, e, registry)
+		server, closeConn, err := newServer(n, c.countingFlags, c.apiFlags, who, secret, e, registry)
 		if err != nil {
 			return err
 		}

@@ -151,15 +151,15 @@ func (c *upCmd) runPipeline(ctx context.Context, e *env, n network, started *pha
 	if err != nil {
 		return err
 	}
-	server, closeConn, err := newServer(n, c.countingFlags, c.apiFlags, who, e, registry)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = closeConn() }()
 	secret, err := c.secret(c.Data, true)
 	if err != nil {
 		return err
 	}
+	server, closeConn, err := newServer(n, c.countingFlags, c.apiFlags, who, secret, e, registry)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = closeConn() }()
 	aggregating, err := newAggregating(n, c.countingFlags, c.notifyFlags, secret, c.publicURL(api.Addr()), e, registry)
 	if err != nil {
 		return err
