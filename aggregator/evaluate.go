@@ -230,8 +230,15 @@ func (w *watch) insertIncident(ctx context.Context, c *schemas.AlertChange, suff
 }
 
 // lifeEvery is how often what campaigns used over their lives is read: it is
-// most of what a look at a workspace costs.
+// most of what a look at a workspace costs. A look that had to do with what was
+// read before is followed by one that has not.
 const lifeEvery = 5 * time.Second
+
+// lifeDue says whether enough time has passed to read it again.
+func (ws *workspace) lifeDue(now time.Time) bool {
+	elapsed := now.Sub(ws.lifeAt)
+	return ws.life == nil || elapsed < 0 || elapsed >= lifeEvery
+}
 
 // figures reads what rules look at of a workspace.
 func (w *watch) figures(ctx context.Context, ws *workspace, watermark schemas.Millis) (*alerts.Figures, error) {
@@ -305,7 +312,8 @@ func (w *watch) campaignFigures(ctx context.Context, ws *workspace) ([]alerts.Ca
 		quotas = quotas || state.quota != nil
 	}
 	slices.Sort(ids)
-	if elapsed := w.a.cfg.Now().Sub(ws.lifeAt); quotas && (ws.life == nil || elapsed < 0 || elapsed >= lifeEvery) {
+	ws.lifeOld = quotas && !ws.lifeDue(w.a.cfg.Now())
+	if quotas && !ws.lifeOld {
 		life, _, err := w.netUsed(ctx, ws.id, rollup.Begin)
 		if err != nil {
 			return nil, err

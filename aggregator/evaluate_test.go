@@ -141,3 +141,28 @@ func TestAWatermarkThatStandsStillIsOneAlert(t *testing.T) {
 		t.Errorf("%s", got)
 	}
 }
+
+// TestWhatComesSoonAfterALookIsLookedAt: what campaigns used is not read at
+// every look, but a look that did without is followed by one that does not,
+// though nothing more is counted and the watermark stands.
+func TestWhatComesSoonAfterALookIsLookedAt(t *testing.T) {
+	r := newRig(t)
+	begin := r.clock().AddDate(0, 0, -1).Truncate(time.Minute)
+	quota := int64(100_000_000)
+	r.grant("ws_a", "g1", 1000_000_000, begin, nil)
+	r.campaign("ws_a", "cmp_1", "ACTIVE", begin, &quota, nil)
+	r.rule("ws_a", "mine", 1, 1, schemas.QuotaUsed, true, `{"percent":50}`)
+	r.rule("ws_a", "look", 1, 1, schemas.BalanceBelow, true, `{"credits":900}`)
+	r.insert(event{"ws_a", "cmp_1", begin.Add(time.Hour), 40_000_000})
+	r.counted()
+	r.start()
+	eventually(t, "a projection", func() bool { return len(r.projections("ws_a")) > 0 })
+	r.pass(time.Second)
+	r.insert(event{"ws_a", "", r.clock().Add(-time.Second), 50_000_000}, event{"ws_a", "cmp_1", r.clock().Add(-time.Second), 20_000_000})
+	r.counted()
+	eventually(t, "a look", func() bool { return fmt.Sprint(r.states("ws_a", "look")) == "[1 firing]" })
+	r.mu.Lock()
+	r.now = r.now.Add(6 * time.Second)
+	r.mu.Unlock()
+	eventually(t, "the alert", func() bool { return fmt.Sprint(r.states("ws_a", "mine")) == "[cmp_11 firing]" })
+}

@@ -144,6 +144,11 @@ func (w *watch) lookAt(ctx context.Context, p *part, now rollup.Progress, touche
 		}
 		p.rulesAt = clock
 	}
+	for id, ws := range p.workspaces {
+		if ws.lifeOld && ws.lifeDue(clock) {
+			looked[id] = true
+		}
+	}
 	minute := now.Watermark/minuteMillis != p.known.Watermark/minuteMillis
 	if p.begun && now.Revision == p.known.Revision && !minute && len(looked) == 0 {
 		return nil

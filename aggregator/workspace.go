@@ -26,9 +26,11 @@ type workspace struct {
 	rules    []schemas.AlertRule // in force; nil: not read yet
 	book     alerts.Book         // nil: to be restored
 	recorded []schemas.AlertChange
-	// life is what each campaign used, net, read at lifeAt by the clock.
-	life   map[string]schemas.Total
-	lifeAt time.Time
+	// life is what each campaign used, net, read at lifeAt by the clock; lifeOld
+	// says that the last look did not read it.
+	life    map[string]schemas.Total
+	lifeAt  time.Time
+	lifeOld bool
 
 	// changed says that something was counted since it was projected.
 	changed     bool
