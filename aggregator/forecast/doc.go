@@ -30,8 +30,8 @@
 //     actuaries have it: Buehlmann 1967). Past errors (rule 8) see bursts in
 //     full.
 //  5. The profile is the mean, for each of the 168 hours of the local week, of
-//     use divided by its week's level, a week weighing 0.9 of the next one. It
-//     is shrunk towards flat by the share of its variance that noise explains
+//     use divided by the level then (interpolated between weeks), a week
+//     weighing 0.9 of the next one. It is shrunk towards flat by the share of its variance that noise explains
 //     (intraclass correlation; a James-Stein estimate), then bent within each
 //     day to the recent hours of the day (half-life 10 days; working days and
 //     weekend apart). This is the classical decomposition with a
@@ -39,15 +39,18 @@
 //     Principles and Practice, 3rd ed., chapters 3 and 13).
 //  6. The level, use per unit of profile, is a mix of exponential smoothings
 //     of days (blocks of 24 h that end at the instant) with half-lives of 2,
-//     4, 8 and 16 days and of the plain mean. Half-lives in place of one
-//     fitted constant, because eight weeks cannot tell constants apart. A run
-//     rate is the plain mean.
+//     4, 8 and 16 days, of the plain mean, and of a trend through those of 4
+//     and 16 days, each as old as the mean age of what it weighs, that goes on
+//     from there in steps which halve in 14 days (Brown 1963; damped as by
+//     Gardner and McKenzie 1985). Half-lives in place of one fitted constant,
+//     because eight weeks cannot tell constants apart. A run rate is the plain
+//     mean.
 //  7. In the mix, a candidate weighs the less the larger its mean squared past
 //     errors are (bursts bounded): m1 and m7, those of one and of seven days
 //     ahead. One day ahead it weighs m1^-8, seven days ahead m1^-4 m7^-4, and
-//     from 21 days on the same times its rank from fast to slow; in between,
-//     levels are interpolated. (Combination by past performance: Bates and
-//     Granger 1969; Timmermann 2006.)
+//     from 21 days on the same times its rank from fast to slow (1 for the
+//     trend); in between, levels are interpolated. (Combination by past
+//     performance: Bates and Granger 1969; Timmermann 2006.)
 //  8. The band comes from what the same mix would have missed at every past
 //     day of the history (rolling origins), relative to the level, at 1 to 28
 //     days ahead: its quantiles by the rank of split conformal prediction

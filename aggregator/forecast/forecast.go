@@ -70,15 +70,17 @@ func (d *days) seasonal() *model {
 	candidates := d.candidateLevels()
 	weights := d.mixes(candidates)
 	mixed := make([]atAnchors, len(candidates))
-	for day := range mixed {
-		for i := range weights {
-			mixed[day][i] = weights[i].dot(&candidates[day])
+	for i, ahead := range anchors {
+		steps := trendSteps(float64(ahead))
+		for day := range mixed {
+			candidates[day].along(steps)
+			mixed[day][i] = weights[i].dot(&candidates[day].mixture)
 		}
 	}
 	return &model{
 		method: Seasonal,
 		levels: mixed[d.count],
-		band: d.newBand(minDays, candidates[d.count][meanOfAll], func(day, ahead int) float64 {
+		band: d.newBand(minDays, candidates[d.count].mixture[meanOfAll], func(day, ahead int) float64 {
 			return mixed[day].at(float64(ahead))
 		}),
 	}

@@ -59,7 +59,7 @@ func TestARepeatingWeekIsForecastExactly(t *testing.T) {
 	}
 	sum := 0.0
 	for h := range 2 * 168 {
-		sum += working(8*168 - h)
+		sum += working(-h)
 		a := f.Curve.At(monday + schemas.Millis(h+1)*hour)
 		near(t, "mean", a.Mean, sum, 0.02)
 		near(t, "p10", a.P10, sum, 0.05)
@@ -156,6 +156,22 @@ func TestABurstHardlyMovesTheForecast(t *testing.T) {
 		got := forecast.Project(series, monday+week).Curve.At(monday + week)
 		near(t, "mean after a burst", got.Mean, want.Mean, 0.05)
 		near(t, "p50 after a burst", got.P50, want.P50, 0.05)
+	}
+}
+
+func TestGrowthIsFollowedAndDamped(t *testing.T) {
+	for _, weekly := range []float64{0.9, 0.95, 1.05, 1.1} {
+		grown := func(before int) float64 { return working(before) * math.Pow(weekly, float64(-before)/168) }
+		f := forecast.Project(eightWeeks(grown), monday+3*week)
+		sum, level := 0.0, 0.0
+		for h := range 3 * 168 {
+			sum += grown(-h)
+			level += working(-h)
+		}
+		got := f.Curve.At(monday + 3*week).Mean
+		if followed := (got - level) / (sum - level); followed < 0.3 || followed > 1.2 {
+			t.Errorf("x %v a week: %v, of %v to %v that is %v of the way", weekly, got, level, sum, followed)
+		}
 	}
 }
 

@@ -33,25 +33,42 @@ func newDays(h *history, p *profile) *days {
 }
 
 // halfLives are in days: how fast each candidate for the level forgets (rule
-// 6), fastest first. The last one is the mean of everything.
+// 6), fastest first; the last of them is the mean of everything.
 var halfLives = [...]float64{2, 4, 8, 16, math.Inf(1)}
 
+// The candidates by place: halfLives, then the damped trend, which goes on
+// from one of them along the way from another.
 const (
-	candidates = len(halfLives)
-	meanOfAll  = candidates - 1
+	trendFrom  = 1 // of 4 days
+	trendPast  = 3 // of 16 days
+	meanOfAll  = len(halfLives) - 1
+	trend      = len(halfLives)
+	candidates = len(halfLives) + 1
+
 	// levelDoubt is how many days of the mean are mixed into each candidate,
 	// so that one that has seen next to no expected use says nothing wild.
 	levelDoubt = 0.1
+	// trendHalfLife is in days: how soon a trend ends. Two weeks ahead it has
+	// gone half of the way that it would go at all.
+	trendHalfLife = 14
+	// trendMost bounds what a trend makes of the level it starts from.
+	trendMost = 3
 )
 
 // mixture is a number per candidate: levels, or weights.
 type mixture [candidates]float64
 
+// levels are the candidates on a day; the trend is left to along.
+type levels struct {
+	mixture
+	fromAge, pastAge float64 // mean age, in days, of what trendFrom and trendPast weigh
+}
+
 // candidateLevels are the candidates after so many days: amount per unit of
 // expected use.
-func (d *days) candidateLevels() []mixture {
-	out := make([]mixture, d.count+1)
-	var sum, weight, fade mixture
+func (d *days) candidateLevels() []levels {
+	out := make([]levels, d.count+1)
+	var sum, weight, age, fade [len(halfLives)]float64
 	for c, halfLife := range halfLives {
 		fade[c] = math.Exp2(-1 / halfLife)
 	}
@@ -61,12 +78,31 @@ func (d *days) candidateLevels() []mixture {
 			mean = d.use[b] / d.expected[b]
 		}
 		for c := range fade {
+			age[c] = (age[c] + weight[c]) * fade[c] // all are a day older
 			sum[c] = sum[c]*fade[c] + d.use[b] - d.use[b-1]
 			weight[c] = weight[c]*fade[c] + d.expected[b] - d.expected[b-1]
-			out[b][c] = (sum[c] + mean*levelDoubt) / (weight[c] + levelDoubt)
+			out[b].mixture[c] = (sum[c] + mean*levelDoubt) / (weight[c] + levelDoubt)
 		}
+		out[b].fromAge = age[trendFrom] / (weight[trendFrom] + levelDoubt)
+		out[b].pastAge = age[trendPast] / (weight[trendPast] + levelDoubt)
 	}
 	return out
+}
+
+// trendSteps is how many days' steps the trend has made on the mean of so many
+// days ahead: each is shorter than the one before.
+func trendSteps(ahead float64) float64 {
+	step := math.Exp2(-1.0 / trendHalfLife)
+	return step / (1 - step) * (1 - step*(1-math.Pow(step, ahead))/((1-step)*ahead))
+}
+
+// along sets the trend to where it is after so many steps.
+func (l *levels) along(steps float64) {
+	from, past := l.mixture[trendFrom], l.mixture[trendPast]
+	l.mixture[trend] = from
+	if apart := l.pastAge - l.fromAge; apart > 1 {
+		l.mixture[trend] = min(max(from+(from-past)*(l.fromAge+steps)/apart, from/trendMost), from*trendMost)
+	}
 }
 
 // anchors are the numbers of days ahead for which a mix is chosen; in between
@@ -84,14 +120,14 @@ const (
 )
 
 // mixes are the weights of the candidates at each anchor.
-func (d *days) mixes(levels []mixture) (weights [len(anchors)]mixture) {
-	day, week := d.worth(levels, 1), d.worth(levels, 7)
+func (d *days) mixes(all []levels) (weights [len(anchors)]mixture) {
+	day, week := d.worth(all, 1), d.worth(all, 7)
 	for c := range candidates {
 		weights[0][c] = math.Pow(day[c], dayPower)
 		weights[1][c] = math.Pow(day[c], dayPart) * math.Pow(week[c], weekPower)
 		// Three weeks ahead eight weeks hold too few errors to choose by; what
-		// moves slowly is likelier to hold.
-		weights[2][c] = weights[1][c] * float64(1+c)
+		// moves slowly is likelier to hold, and a trend is not.
+		weights[2][c] = weights[1][c] * float64(1+c%trend)
 	}
 	for i := range weights {
 		weights[i].normalise()
@@ -101,11 +137,14 @@ func (d *days) mixes(levels []mixture) (weights [len(anchors)]mixture) {
 
 // worth is, for each candidate, the smallest of their mean squared errors at
 // so many days ahead divided by its own: 1 for the best.
-func (d *days) worth(levels []mixture, ahead int) (worth mixture) {
+func (d *days) worth(all []levels, ahead int) (worth mixture) {
+	steps := trendSteps(float64(ahead))
 	for b := minDays; b+ahead <= d.count; b++ {
 		actual, expected := d.use[b+ahead]-d.use[b], d.expected[b+ahead]-d.expected[b]
+		level := all[b]
+		level.along(steps)
 		for c := range worth {
-			e := actual - levels[b][c]*expected
+			e := actual - level.mixture[c]*expected
 			worth[c] += e * e
 		}
 	}

@@ -28,16 +28,17 @@ func newProfile(h *history) *profile {
 	p := flatProfile()
 	n := len(h.amounts)
 	weeks := (n + hoursPerWeek - 1) / hoursPerWeek
-	inverse := make([]float64, weeks) // 1 / level of the week of that age
-	relative := make([]float64, n)    // amounts / level of their week
-	for range 2 {                     // the second time weeks that were paused in part are right
-		p.weekLevels(h, inverse)
+	levels := make([]float64, weeks) // of the week of that age
+	relative := make([]float64, n)   // amounts / level at their hour, -1 in a week without use
+	for range 2 {                    // the second time weeks that were paused in part are right
+		p.weekLevels(h, levels)
 		var sum, weight [hoursPerWeek]float64
 		fade := 1.0
 		for age := range weeks {
 			for i := max(n-(age+1)*hoursPerWeek, 0); i < n-age*hoursPerWeek; i++ {
-				relative[i] = h.amounts[i] * inverse[age]
-				if inverse[age] > 0 {
+				relative[i] = unknown
+				if level := levelOf(levels, n-1-i); level > 0 {
+					relative[i] = h.amounts[i] / level
 					sum[h.week[i]] += fade * relative[i]
 					weight[h.week[i]] += fade * h.active[i]
 				}
@@ -46,26 +47,45 @@ func newProfile(h *history) *profile {
 		}
 		p.fill(&sum, &weight)
 	}
-	p.shrink(reliability(h, relative, inverse))
-	p.bend(h, relative, inverse)
+	p.shrink(reliability(h, relative))
+	p.bend(h, relative)
 	return p
 }
 
-// weekLevels sets inverse[age] to 1 / (amount per unit of the profile), 0 for
-// a week without use.
-func (p *profile) weekLevels(h *history, inverse []float64) {
+// unknown is the relative amount in a week without use.
+const unknown = -1
+
+// weekLevels sets levels[age] to the amount per unit of the profile, 0 for a
+// week without use.
+func (p *profile) weekLevels(h *history, levels []float64) {
 	n := len(h.amounts)
-	for age := range inverse {
+	for age := range levels {
 		sum, weight := 0.0, 0.0
 		for i := max(n-(age+1)*hoursPerWeek, 0); i < n-age*hoursPerWeek; i++ {
 			sum += h.amounts[i]
 			weight += h.active[i] * p[h.week[i]]
 		}
-		inverse[age] = 0
+		levels[age] = 0
 		if sum > 0 && weight > 0 {
-			inverse[age] = weight / sum
+			levels[age] = sum / weight
 		}
 	}
+}
+
+// levelOf is the level so many hours before the last one: its week's in the
+// middle of the week, and from there on the way to the next week's, so that
+// growth within a week is no profile either.
+func levelOf(levels []float64, back int) float64 {
+	age := back / hoursPerWeek
+	off := float64(back%hoursPerWeek)/(hoursPerWeek-1) - 0.5
+	level, next := levels[age], age+1
+	if off < 0 {
+		off, next = -off, age-1
+	}
+	if level > 0 && next >= 0 && next < len(levels) && levels[next] > 0 {
+		level += off * (levels[next] - level)
+	}
+	return level
 }
 
 // fill makes the profile of sums and weights. An hour of the week that was
@@ -108,11 +128,10 @@ func (p *profile) normalise() {
 // reliability is the share of the variance between hours of the week that is
 // not explained by the variance within them (the intraclass correlation of
 // the cells' means): 1 for a clean profile, 0 for noise.
-func reliability(h *history, relative, inverse []float64) float64 {
+func reliability(h *history, relative []float64) float64 {
 	var count, sum, squares [hoursPerWeek]float64
-	n := len(relative)
 	for i, v := range relative {
-		if h.active[i] > leastShare && inverse[(n-1-i)/hoursPerWeek] > 0 {
+		if h.active[i] > leastShare && v != unknown {
 			c := h.week[i]
 			count[c]++
 			sum[c] += v
@@ -156,14 +175,14 @@ func (p *profile) shrink(reliable float64) {
 
 // bend moves use between the hours of a day to where it has been lately, on
 // working days and weekends apart; each day keeps its total.
-func (p *profile) bend(h *history, relative, inverse []float64) {
+func (p *profile) bend(h *history, relative []float64) {
 	var sum, expected [2][hoursPerDay]float64
 	n := len(relative)
 	fade := math.Exp2(-1.0 / shapeHalfLife)
 	weight := 1.0
 	for i := n - 1; i >= 0; i-- {
 		weight *= fade
-		if inverse[(n-1-i)/hoursPerWeek] == 0 {
+		if relative[i] == unknown {
 			continue
 		}
 		c := h.week[i]

@@ -53,5 +53,13 @@ func simulatedSeries() []*hourlySeries {
 			}
 			return 0
 		}),
+		// Working hours, three per cent more each week.
+		draw("simulated: growth", func(hour int) float64 {
+			base := math.Pow(1.03, float64(hour)/(7*24)) * logNormal(0.3)
+			if working(hour) {
+				base *= 10
+			}
+			return base
+		}),
 	}
 }
