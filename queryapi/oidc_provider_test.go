@@ -328,6 +328,30 @@ func TestCallbackIsGoodOnce(t *testing.T) {
 	}
 }
 
+// Whoever had an installation to themselves, and then gave it an issuer, does
+// not mean those to stay who signed in before.
+func TestSessionIsGoodAtTheIssuerThatItIsOf(t *testing.T) {
+	t.Parallel()
+	s := newOIDCSite(t, storetest.IssuerOptions{})
+	s.issuer.Start()
+	b := s.browser()
+	if status, body := b.signIn("olga"); status != http.StatusOK {
+		t.Fatalf("%d %s", status, body)
+	}
+	s.serveAs(storetest.ClientConfidential, storetest.IssuerSecret)
+	if status, body := b.get(s.url + "/v1/me"); status != http.StatusOK {
+		t.Errorf("as another client: %d %s", status, body)
+	}
+	s.server = s.serverWith(func(c *queryapi.Config) {
+		c.Issuer = queryapi.Issuer{URL: "https://other.example", Audience: oidcAudience}
+		c.SignIn = queryapi.SignIn{ClientID: storetest.ClientPublic, PublicURL: s.url, SessionKey: s.key}
+		c.Registerer = prometheus.NewRegistry()
+	})
+	if status, body := b.get(s.url + "/v1/me"); status != http.StatusUnauthorized {
+		t.Errorf("of another issuer: %d %s", status, body)
+	}
+}
+
 func TestAccessTokensOfAnIndependentProvider(t *testing.T) {
 	t.Parallel()
 	s := newOIDCSite(t, storetest.IssuerOptions{

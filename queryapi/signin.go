@@ -64,11 +64,13 @@ func newSignIn(config SignIn, issuer Issuer) (*signIn, error) {
 	if err := config.check(issuer); err != nil {
 		return nil, err
 	}
-	sessions, err := newSealer(config.SessionKey, "session")
+	// Of this issuer alone: what another has let in, such as the development
+	// issuer before, is nothing here.
+	sessions, err := newSealer(config.SessionKey, "session "+issuer.URL)
 	if err != nil {
 		return nil, err
 	}
-	flows, err := newSealer(config.SessionKey, "sign-in")
+	flows, err := newSealer(config.SessionKey, "sign-in "+issuer.URL)
 	return &signIn{sessions: sessions, flows: flows}, err
 }
 

@@ -92,6 +92,7 @@ func TestUpSignsInByLinkEachIdentityToWhatIsItsOwn(t *testing.T) {
 		return len(me.Workspaces) == len(demo), err
 	})
 	member := []queryapi.Scope{queryapi.ScopeRead, queryapi.ScopeExport, queryapi.ScopeAlerts, queryapi.ScopeEvents}
+	var last *browser // the operator's
 	for i, c := range []struct {
 		name, subject string
 		workspaces    []string
@@ -105,6 +106,7 @@ func TestUpSignsInByLinkEachIdentityToWhatIsItsOwn(t *testing.T) {
 		{"Operator", "dev:operator", demo, append(slices.Clone(member), queryapi.ScopeAdmin, queryapi.ScopeOps), []int{200, 200, 200}, 200},
 	} {
 		b := newBrowser(t)
+		last = b
 		if status, _, _ := b.open(s.api.url+"/v1/me", nil); status != http.StatusUnauthorized {
 			t.Errorf("%s, before: %d", c.name, status)
 		}
@@ -146,11 +148,29 @@ func TestUpSignsInByLinkEachIdentityToWhatIsItsOwn(t *testing.T) {
 			t.Errorf("%s: %v, %v", name, info, err)
 		}
 	}
-	serveTakesAnotherIssuer(t, s)
+	issuer := serveTakesAnotherIssuer(t, s)
 
 	s.up.stop()
 	if code, _, said := run(t, "sign-in-link", "--data", s.data); code != 1 || !strings.Contains(said, "is 'drawdown up' running?") {
 		t.Errorf("sign-in-link without up exited with %d: %s", code, said)
+	}
+
+	// With an issuer of its own up has no links, and who came by one is out.
+	s.flags = append(s.flags, "--oidc-issuer", issuer.URL, "--oidc-client-id", storetest.ClientPublic, "--oidc-scopes", "drawdown")
+	s.start()
+	printed := s.up.stdout.String()
+	if signInLink.MatchString(printed) || !strings.Contains(printed, s.api.url+"/auth/sign-in\n") {
+		t.Errorf("with an issuer up prints %s", printed)
+	}
+	if status, text, _ := last.open(s.api.url+"/v1/me", nil); status != http.StatusUnauthorized {
+		t.Errorf("a session by a link is with an issuer %d %s", status, text)
+	}
+	if code, _, said := run(t, "sign-in-link", "--data", s.data); code != 1 || !strings.Contains(said, "a real issuer is configured") {
+		t.Errorf("sign-in-link with an issuer exited with %d: %s", code, said)
+	}
+	answer, body, err := issuer.SignIn(newBrowser(t).Client, s.api.url+"/auth/sign-in?return_to=/v1/me", "olga")
+	if err != nil || answer.StatusCode != http.StatusOK || !strings.Contains(string(body), `"olga"`) {
+		t.Errorf("with an issuer: %v, %d %s", err, answer.StatusCode, body)
 	}
 }
 
@@ -183,13 +203,13 @@ func (b *browser) balance(all *api, who, workspace string, want int) {
 
 // serveTakesAnotherIssuer: `serve` on the stores of up, with an OpenID provider
 // that is not ours and starts after it.
-func serveTakesAnotherIssuer(t *testing.T, s *stack) {
+func serveTakesAnotherIssuer(t *testing.T, s *stack) *storetest.Issuer {
 	t.Helper()
 	const audience = "https://credits.example"
 	addr, ops := storetest.FreeAddr(t), storetest.FreeAddr(t)
 	public := "http://" + addr
 	issuer := storetest.PrepareIssuer(t, storetest.IssuerOptions{
-		RedirectURLs: []string{public + "/auth/callback"},
+		RedirectURLs: []string{public + "/auth/callback", s.api.url + "/auth/callback"},
 		Machine:      storetest.IssuerClaims{Workspaces: []string{"demo-acme"}},
 		Accounts:     map[string]storetest.IssuerClaims{"olga": {Workspaces: "*", Scope: "credits:read operator"}},
 	})
@@ -232,4 +252,5 @@ func serveTakesAnotherIssuer(t *testing.T, s *stack) {
 	if strings.Contains(p.stderr.String(), storetest.IssuerSecret) {
 		t.Error("the client secret is in the log")
 	}
+	return issuer
 }
