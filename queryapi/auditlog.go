@@ -22,6 +22,7 @@ const (
 	actionRuleDelete  = "alert_rule.delete"
 	actionRuleRotate  = "alert_rule.rotate_secret"
 	actionRuleSilence = "alert_rule.silence"
+	actionAcknowledge = "alert_incident.acknowledge"
 )
 
 // audit writes into the audit log who (the principal of ctx), in which request,

@@ -28,6 +28,7 @@ var paramDocs = map[string]string{
 	"format":          "Of the file",
 	"key_id":          "Id of the key, which is no secret",
 	"rule_id":         "The alert rule",
+	"incident_id":     "The alert incident",
 	"group_by":        "What series are told apart by",
 	"compare":         "previous: the same number of buckets before the range as well",
 	"Idempotency-Key": "The same key with the same body is written once, however often it is sent",

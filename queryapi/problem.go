@@ -31,6 +31,7 @@ const (
 	CodeAlertRuleExists       Code = "alert_rule_exists"
 	CodeAlertRuleConflict     Code = "alert_rule_conflict"
 	CodeTooManyAlertRules     Code = "too_many_alert_rules"
+	CodeIncidentNotFound      Code = "alert_incident_not_found"
 	CodeWebhooksUnavailable   Code = "webhooks_unavailable"
 	CodeIssuerUnavailable     Code = "issuer_unavailable"
 	CodeCrossOrigin           Code = "cross_origin"
@@ -76,6 +77,7 @@ var problems = map[Code]struct {
 	CodeAlertRuleExists:       {http.StatusConflict, "There is an alert rule of this id"},
 	CodeAlertRuleConflict:     {http.StatusConflict, "The alert rule was written meanwhile"},
 	CodeTooManyAlertRules:     {http.StatusUnprocessableEntity, "The workspace has too many alert rules"},
+	CodeIncidentNotFound:      {http.StatusNotFound, "No such alert incident"},
 	CodeWebhooksUnavailable:   {http.StatusServiceUnavailable, "This server cannot sign for webhooks"},
 	CodeIssuerUnavailable:     {http.StatusServiceUnavailable, "The issuer of tokens does not answer"},
 	CodeCrossOrigin:           {http.StatusForbidden, "The request does not come from this site"},

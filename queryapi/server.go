@@ -218,6 +218,8 @@ func (s *Server) route() error {
 	s.registerEvents(api)
 	s.registerGrants(api)
 	s.registerAlertRules(api)
+	s.registerAlertIncidents(api)
+	s.registerAlertDeliveries(api)
 	finishDocument(api.OpenAPI())
 
 	spec, err := encodeDocument(api.OpenAPI())
