@@ -81,7 +81,15 @@ func (s *Server) authenticate(ctx huma.Context, next func(huma.Context)) {
 	if principal.Credential == CredentialSession {
 		s.renewSession(w, r)
 	}
-	next(huma.WithValue(ctx, principalKey{}, principal))
+	known := huma.WithValue(ctx, principalKey{}, principal)
+	release, ok := s.ownRequests.take(known, admitWithin)
+	if !ok {
+		w.Header().Set("Retry-After", "1")
+		writeProblem(w, r, problem(CodeRateLimited, "at most %d requests at a time; wait for answers, and read them", ownRequestsAtOnce))
+		return
+	}
+	defer release()
+	next(known)
 }
 
 // refuseCredential answers a request whose sender is not known.

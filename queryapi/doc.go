@@ -28,8 +28,8 @@
 // A slow client is cut off by Config.Timeouts (serve.go): of headers, of a body,
 // of an answer that is not taken. What it may hold meanwhile is bounded: a
 // stream has no queue, an export 128 KiB and ClickHouse's own buffers, an answer
-// itself; and of the bytes of bodies and the number of exports one principal has
-// a share (shares.go), so that others are answered.
+// itself; and of the requests under way, the bytes of bodies and the exports one
+// principal has a share (shares.go), so that others are answered.
 //
 // Invariants:
 //

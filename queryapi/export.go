@@ -51,6 +51,8 @@ in Parquet timestamps. In CSV a text that a spreadsheet would take for a formula
 apostrophe before it. A file that cannot be finished breaks off: the response ends without its last chunk, which every client reports.
 What has too many rows is refused with ` + "`range_too_large`" + ` before it begins.`
 
+const operationExport = "export"
+
 func (s *Server) registerExport(api huma.API) {
 	content := make(map[string]*huma.MediaType)
 	for _, kind := range exportFormats {
@@ -58,7 +60,7 @@ func (s *Server) registerExport(api huma.API) {
 	}
 	// An export is figures as well, hence both scopes.
 	register(s, api, huma.Operation{
-		OperationID: "export", Method: http.MethodGet, Path: "/v1/workspaces/{workspace_id}/export",
+		OperationID: operationExport, Method: http.MethodGet, Path: "/v1/workspaces/{workspace_id}/export",
 		Metadata: needs(ScopeRead, ScopeExport),
 		Summary:  "Events, usage or history as a file", Description: exportDescription,
 		Responses: map[string]*huma.Response{"200": {Description: "The file", Content: content}},

@@ -131,3 +131,6 @@ func TestAPanicInASharedAnswerIsAnErrorOfThoseWhoAsked(t *testing.T) {
 
 // LimitExports lets a test see what too many rows are answered with.
 func (s *Server) LimitExports(rows int64) { s.exportRows = rows }
+
+// LimitRequests lets a test see what too many at a time are answered with.
+func (s *Server) LimitRequests(most int64) { s.ownRequests.most = most }

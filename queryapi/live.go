@@ -47,6 +47,8 @@ without data, for a client that loses it before the first alert.
 A reader that cannot keep up gets the newest state and misses those in between, never an alert. The stream ends when the token
 loses its right to it, when the server stops, and for a reader that takes nothing for half a minute or is a thousand alerts behind.`
 
+const operationLive = "stream-live"
+
 func (s *Server) registerLive(api huma.API) {
 	registry := api.OpenAPI().Components.Schemas
 	var events []*huma.Schema
@@ -70,7 +72,7 @@ func (s *Server) registerLive(api huma.API) {
 		})
 	}
 	register(s, api, huma.Operation{
-		OperationID: "stream-live", Method: http.MethodGet, Path: "/v1/workspaces/{workspace_id}/live",
+		OperationID: operationLive, Method: http.MethodGet, Path: "/v1/workspaces/{workspace_id}/live",
 		Metadata: needs(ScopeRead),
 		Summary:  "Figures and alerts as they change", Description: liveDescription,
 		Responses: map[string]*huma.Response{"200": {

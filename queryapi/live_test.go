@@ -25,6 +25,7 @@ import (
 // serving is a server of a test on a port of its own.
 type serving struct {
 	url      string
+	server   *queryapi.Server
 	registry *prometheus.Registry
 	stop     func()
 }
@@ -55,7 +56,7 @@ func (h *harness) serveWith(addr string, change func(*queryapi.Config)) *serving
 		}
 	})
 	h.t.Cleanup(stop)
-	return &serving{url: "http://" + listener.Addr().String(), registry: registry, stop: stop}
+	return &serving{url: "http://" + listener.Addr().String(), server: server, registry: registry, stop: stop}
 }
 
 // streamed is one server-sent event.

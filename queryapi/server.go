@@ -63,10 +63,12 @@ type Server struct {
 	limiter *httprate.RateLimiter
 	// failures counts credentials that were refused, by address.
 	failures *httprate.RateLimiter
-	known    knownWorkspaces
-	keys     keyCache
-	issuer   *issuer // nil: there is none
-	signIn   *signIn // nil: nobody can
+	// ownRequests bounds those of one principal that are under way.
+	ownRequests requestShares
+	known       knownWorkspaces
+	keys        keyCache
+	issuer      *issuer // nil: there is none
+	signIn      *signIn // nil: nobody can
 	// What was read and still holds.
 	answers    answerCache
 	progress   progressCache
@@ -124,6 +126,7 @@ func New(cfg Config) (*Server, error) {
 	s.hub = newLiveHub(s, cfg.Registerer)
 	s.exports, s.ownExports = make(chan struct{}, exportsAtOnce), newShares(ownExportsAtOnce)
 	s.exportRows = maxExportRows
+	s.ownRequests = requestShares{newShares(ownRequestsAtOnce)}
 	s.failures = httprate.NewRateLimiter(failuresPerMinute, time.Minute)
 	if cfg.RateLimit > 0 {
 		s.limiter = httprate.NewRateLimiter(cfg.RateLimit, time.Minute)

@@ -5,6 +5,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/danielgtaylor/huma/v2"
 	"golang.org/x/sync/semaphore"
 )
 
@@ -16,6 +17,23 @@ type shares struct {
 
 	mu   sync.Mutex
 	held map[string]*share // of those who hold or want some
+}
+
+// ownRequestsAtOnce bounds what the answers of one principal take that nobody
+// reads, beside the number of them a minute: the largest has some 12 MB. It is
+// far above what a page or a busy program has under way.
+const ownRequestsAtOnce = 64
+
+// requestShares are the shares in requests under way. Streams and exports last,
+// and are bounded by themselves.
+type requestShares struct{ *shares }
+
+// take takes one request, as shares.take does.
+func (s requestShares) take(ctx huma.Context, wait time.Duration) (release func(), ok bool) {
+	if id := ctx.Operation().OperationID; id == operationLive || id == operationExport {
+		return func() {}, true
+	}
+	return s.shares.take(ctx.Context(), 1, wait)
 }
 
 type share struct {

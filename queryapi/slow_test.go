@@ -324,7 +324,7 @@ func TestSlowReadersOfAStreamAreEndedAndCostLittle(t *testing.T) {
 	}
 }
 
-func TestSlowReadersOfABigAnswerAreEnded(t *testing.T) {
+func TestSlowReadersOfABigAnswerAreEndedAndHoldUpThemselvesAlone(t *testing.T) {
 	now := at(t, "2026-11-22T09:00:30Z")
 	h := newHarness(t, now)
 	h.exec(`INSERT INTO events (workspace_id, time, event_id, campaign_id, credits_micro, kafka_time)
@@ -333,14 +333,17 @@ func TestSlowReadersOfABigAnswerAreEnded(t *testing.T) {
 		c.Now, c.Timeouts.Write = func() time.Time { return now }, 3*time.Second
 	})
 	const target, slow = "/v1/workspaces/ws_a/usage?bucket=15m&from=2026-11-02T00:00:00Z&to=2026-11-22T09:00:00Z&group_by=campaign&top=50", 3
+	const usageRoute = "/v1/workspaces/{workspace_id}/usage"
 	whole := len(unheld(h.server, target).body)
 	if whole < 8<<20 {
 		t.Fatalf("an answer of %d bytes fits into the kernel's buffers", whole)
 	}
+	server.server.LimitRequests(slow)
+	key, other := h.key("ws_a", `"credits:read"`).Secret, h.key("ws_a", `"credits:read"`).Secret
 	before := heap()
 	var conns []net.Conn
 	for range slow {
-		conns = append(conns, server.ask(t, testToken, target))
+		conns = append(conns, server.ask(t, key, target))
 	}
 	held := heap() - before
 	t.Logf("%d bytes for %d readers of %d", held, slow, whole)
@@ -353,7 +356,7 @@ func TestSlowReadersOfABigAnswerAreEnded(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	request.Header.Set("Authorization", "Bearer "+testToken)
+	request.Header.Set("Authorization", "Bearer "+other)
 	response, err := testClient(t).Do(request)
 	if err != nil {
 		t.Fatal(err)
@@ -362,8 +365,12 @@ func TestSlowReadersOfABigAnswerAreEnded(t *testing.T) {
 	if err := json.NewDecoder(response.Body).Decode(&b); err != nil || response.StatusCode != http.StatusOK {
 		t.Errorf("another client: %d, %v", response.StatusCode, err)
 	}
+	// One request more of the slow one waits for an end.
+	if r := h.send(server.server, key, http.MethodGet, "/v1/me", ""); r.status != http.StatusOK || server.requests(t, usageRoute) == 0 {
+		t.Errorf("beyond its share: %d %s, after %d", r.status, r.body, server.requests(t, usageRoute))
+	}
 	storetest.Wait(t, slowWithin, "slow readers are ended", func() (bool, error) {
-		return server.requests(t, "/v1/workspaces/{workspace_id}/usage") == slow, nil
+		return server.requests(t, usageRoute) == slow, nil
 	})
 	if left := heap() - before; left > int64(whole) {
 		t.Errorf("%d bytes are left of answers of %d", left, whole)
