@@ -28,13 +28,45 @@ func (a *Amounts) rise(before *Amounts) {
 // is one on which nothing is ever used.
 type Curve struct {
 	at    schemas.Millis
-	knots []Amounts // knots[0] at `at`, then at every full hour after it
+	knots []Amounts // knots[0] at `at`, then at hoursAt after its hour's start
+}
+
+// hourlyKnots is how many hours of a curve have a knot each; after nine weeks,
+// which is further than a month's end or what was looked back on, one a day
+// keeps the curves of a workspace's campaigns small.
+const hourlyKnots = 9 * hoursPerWeek
+
+// hoursAt is how many hours after the full hour before From a knot is.
+func hoursAt(knot int) int {
+	if knot <= hourlyKnots {
+		return knot
+	}
+	return hourlyKnots + (knot-hourlyKnots)*hoursPerDay
+}
+
+// knotBefore is the last knot that is at most so many hours after the full hour
+// before From.
+func knotBefore(hours int) int {
+	if hours <= hourlyKnots {
+		return hours
+	}
+	return hourlyKnots + (hours-hourlyKnots)/hoursPerDay
+}
+
+// knotsFor is how many knots it takes to come so many hours far.
+func knotsFor(hours int) int {
+	knot := knotBefore(hours)
+	if hoursAt(knot) < hours {
+		knot++
+	}
+	return knot + 1
 }
 
 // From is the instant at which nothing has been used yet.
 func (c Curve) From() schemas.Millis { return c.at }
 
-// Until is the last instant that the curve was made for; after it, it is flat.
+// Until is where the curve ends, at or less than a day after the instant that
+// it was made for; after it, it is flat.
 func (c Curve) Until() schemas.Millis {
 	if len(c.knots) == 0 {
 		return c.at
@@ -46,16 +78,16 @@ func (c Curve) instant(knot int) schemas.Millis {
 	if knot == 0 {
 		return c.at
 	}
-	return floorHour(c.at) + hourMillis*schemas.Millis(knot)
+	return floorHour(c.at) + hourMillis*schemas.Millis(hoursAt(knot))
 }
 
-// At is what will have been used by an instant, linear within an hour; zero up
-// to From.
+// At is what will have been used by an instant, linear within an hour (more
+// than nine weeks ahead within a day); zero up to From.
 func (c Curve) At(instant schemas.Millis) Amounts {
 	if len(c.knots) == 0 || instant <= c.at {
 		return Amounts{}
 	}
-	knot := int((floorHour(instant) - floorHour(c.at)) / hourMillis)
+	knot := knotBefore(int((floorHour(instant) - floorHour(c.at)) / hourMillis))
 	if knot >= len(c.knots)-1 {
 		return c.knots[len(c.knots)-1]
 	}

@@ -107,22 +107,27 @@ func (m *model) along(s *Series, h *history, shape *profile, until schemas.Milli
 	until = min(until, s.At+maxHorizon)
 	shares := make([]float64, (until-first+hourMillis-1)/hourMillis)
 	activeShares(shares, first, s.At, until, s.Paused, s.EndsAt)
-	f.Curve.knots = make([]Amounts, len(shares)+1)
+	f.Curve.knots = make([]Amounts, knotsFor(len(shares)))
 	calendar := calendarOf(s.Zone)
-	ahead, age := 0.0, h.activeHours+trust
+	ahead, age, hour := 0.0, h.activeHours+trust, 0
 	doubted := m.method == RunRate && s.EndsAt == 0 && h.activeHours < seasonalHours
-	for i, share := range shares {
-		before, knot := f.Curve.knots[i], &f.Curve.knots[i+1]
-		if share == 0 {
-			*knot = before
+	for i := 1; i < len(f.Curve.knots); i++ {
+		before, knot, was := &f.Curve.knots[i-1], &f.Curve.knots[i], ahead
+		for ; hour < min(hoursAt(i), len(shares)); hour++ {
+			share := shares[hour]
+			if doubted {
+				share *= age / (age + float64(hour)) // rule 9
+			}
+			if share > 0 {
+				ahead += share * shape[calendar.hourOfWeek(first+hourMillis*schemas.Millis(hour))] / hoursPerDay
+			}
+		}
+		if ahead == was {
+			*knot = *before
 			continue
 		}
-		if doubted {
-			share *= age / (age + float64(i)) // rule 9
-		}
-		ahead += share * shape[calendar.hourOfWeek(first+hourMillis*schemas.Millis(i))] / hoursPerDay
 		*knot = m.band.around(m.levels.at(ahead), ahead)
-		knot.rise(&before)
+		knot.rise(before)
 	}
 	return f
 }

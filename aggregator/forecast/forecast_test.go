@@ -175,6 +175,28 @@ func TestGrowthIsFollowedAndDamped(t *testing.T) {
 	}
 }
 
+func TestAMissingDayMovesLittleAndAStepIsFollowedInAWeek(t *testing.T) {
+	for _, before := range []int{2 * 24, 9 * 24, 30 * 24} { // Sunday, Saturday and Saturday mornings
+		series := eightWeeks(func(b int) float64 {
+			if b <= before+48 && b > before+24 { // the Thursday or Friday before: nothing came in
+				return 0
+			}
+			return working(b)
+		})
+		near(t, "a day is missing", forecast.Project(series, monday+week).Curve.At(monday+week).Mean, workingWeek, 0.1)
+	}
+	for _, times := range []float64{0.3, 3} {
+		step := eightWeeks(func(b int) float64 {
+			if b <= 168 {
+				return times * working(b)
+			}
+			return working(b)
+		})
+		got := forecast.Project(step, monday+week).Curve.At(monday + week).Mean
+		near(t, "the way of the step that is followed", (got/workingWeek-1)/(times-1), 0.95, 0.1)
+	}
+}
+
 func TestTheWeekIsThatOfTheLocalClock(t *testing.T) {
 	for _, c := range []struct {
 		zone string
@@ -214,10 +236,24 @@ func TestTheWeekIsThatOfTheLocalClock(t *testing.T) {
 	}
 }
 
+func TestCurvesGoOnForYears(t *testing.T) {
+	f := forecast.Project(eightWeeks(working), monday+4*52*week+5*hour)
+	for _, weeks := range []schemas.Millis{8, 9, 10, 52, 208} {
+		near(t, "weeks", f.Curve.At(monday+weeks*week).Mean, float64(weeks)*workingWeek, 0.02)
+	}
+	if until := f.Curve.Until(); until < monday+4*52*week+5*hour || until >= monday+4*52*week+5*hour+day {
+		t.Errorf("the curve ends at %d", until)
+	}
+	beyond := forecast.Project(eightWeeks(working), math.MaxInt64)
+	if years := (beyond.Curve.Until() - monday) / (365 * day); years != 5 {
+		t.Errorf("a curve of %d years", years)
+	}
+}
+
 func TestReachesIsTheInverseOfAt(t *testing.T) {
-	c := forecast.Project(&forecast.Series{At: monday + 1234567, Hours: hours(8*168, working)}, monday+2*week).Curve
+	c := forecast.Project(&forecast.Series{At: monday + 1234567, Hours: hours(8*168, working)}, monday+12*week).Curve
 	rapid.Check(t, func(t *rapid.T) {
-		amount := rapid.Float64Range(0, 1500).Draw(t, "amount")
+		amount := rapid.Float64Range(0, 7000).Draw(t, "amount")
 		at, ok := c.Reaches(amount, forecast.P50)
 		if !ok {
 			if c.At(c.Until()).P50 >= amount {
@@ -240,7 +276,8 @@ func anySeries(t *rapid.T) forecast.Series {
 	seed := rapid.Uint64().Draw(t, "seed")
 	kind := rapid.IntRange(0, 5).Draw(t, "kind")
 	scale := rapid.SampledFrom([]float64{1e-6, 1, 1e6, 1e30}).Draw(t, "scale")
-	s := forecast.Series{At: monday + schemas.Millis(rapid.Int64Range(0, int64(2*week)).Draw(t, "at"))}
+	zones := []*time.Location{nil, mustZone(t, "America/New_York"), mustZone(t, "Asia/Kathmandu"), mustZone(t, "Pacific/Apia")}
+	s := forecast.Series{Zone: rapid.SampledFrom(zones).Draw(t, "zone"), At: monday + schemas.Millis(rapid.Int64Range(0, int64(2*week)).Draw(t, "at"))}
 	for i := range n {
 		seed = seed*6364136223846793005 + 1442695040888963407
 		u := float64(seed>>11) / (1 << 53)
@@ -278,6 +315,14 @@ func anySeries(t *rapid.T) forecast.Series {
 	return s
 }
 
+func mustZone(t *rapid.T, name string) *time.Location {
+	zone, err := time.LoadLocation(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return zone
+}
+
 // checkCurve says whether a curve keeps rule 10.
 func checkCurve(t *rapid.T, what string, c forecast.Curve, until schemas.Millis) {
 	last := forecast.Amounts{}
@@ -301,7 +346,7 @@ func checkCurve(t *rapid.T, what string, c forecast.Curve, until schemas.Millis)
 func TestAnySeriesHasAFiniteRisingCurve(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		s := anySeries(t)
-		until := s.At + schemas.Millis(rapid.Int64Range(-int64(day), int64(5*week)).Draw(t, "until"))
+		until := s.At + schemas.Millis(rapid.Int64Range(-int64(day), int64(12*week)).Draw(t, "until"))
 		f := forecast.Project(&s, until)
 		checkCurve(t, string(f.Method), f.Curve, until)
 		if f.Method == forecast.InsufficientData && f.Curve.At(until).P90 != 0 {
@@ -380,5 +425,16 @@ func BenchmarkProject(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		forecast.Project(series, monday+31*day)
+	}
+}
+
+func BenchmarkWorkspace(b *testing.B) {
+	parts := make([]forecast.Series, 500)
+	for i := range parts {
+		parts[i] = *eightWeeks(func(before int) float64 { return working(before+i) * (1 + 0.3*math.Sin(float64(before*(before+i)))) })
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		forecast.Workspace(parts, monday+366*day)
 	}
 }

@@ -41,7 +41,7 @@ func Workspace(parts []Series, until schemas.Millis) Outlook {
 	fresh, limit := make([]Amounts, len(knots)), 0.0
 	share := newcomers(parts)
 	for i := 1; i < len(knots); i++ {
-		limit += (knots[i].Mean - knots[i-1].Mean) * share[min((i-1)/hoursPerDay, len(share)-1)]
+		limit += (knots[i].Mean - knots[i-1].Mean) * share[min((hoursAt(i)-1)/hoursPerDay, len(share)-1)]
 		fresh[i].Mean = max(min(knots[i].Mean-known[i], limit), fresh[i-1].Mean)
 	}
 	for i := range knots {
