@@ -143,7 +143,9 @@ WHERE workspace_id = {workspace:String} AND bucket >= toDateTime(intDiv({from:In
 // usageStatement reads rows that are buckets of the file as they are, in the
 // order of the primary key, so that ClickHouse sorts and keeps nothing. Others
 // are put into their buckets first: what an instant rounds down to among the
-// starts of runs is the run it is in.
+// starts of runs is the run it is in. Sums of micro-credits are 128 bits, as a
+// decimal with six digits is: they are taken for one as they are, where a
+// conversion would overflow on the way.
 func usageStatement(cut *usageCut, text func(column string) string, bound parameters) string {
 	source, begin, width := cut.table+" AS t"+usageRange, "t.bucket", "{width:UInt32}"
 	grouped := "workspace_id, t.bucket, campaign_id, action"
@@ -173,8 +175,8 @@ func usageStatement(cut *usageCut, text func(column string) string, bound parame
     ` + begin + ` + toIntervalSecond(` + width + `) AS end,
     ` + text("campaign_id") + ` AS campaign,
     ` + text("action") + ` AS act,
-    toDecimal128(sum(credits_micro), 6) / 1000000 AS credits,
-    toDecimal128(sum(refunds_micro), 6) / 1000000 AS refunds,
+    reinterpret(sum(credits_micro), 'Decimal(38, 6)') AS credits,
+    reinterpret(sum(refunds_micro), 'Decimal(38, 6)') AS refunds,
     sum(t.events) AS events
 FROM ` + source + `
 GROUP BY ` + grouped + `

@@ -210,3 +210,26 @@ func TestExportOfUsageIsRefusedForWrongOrTooManyBuckets(t *testing.T) {
 		t.Error(got)
 	}
 }
+
+// TestExportedUsageIsExactBeyond64Bits, as hundred million credits a second for
+// years would be.
+func TestExportedUsageIsExactBeyond64Bits(t *testing.T) {
+	t.Parallel()
+	h := newHarness(t, at(t, "2026-11-22T09:00:30Z"))
+	h.exec(`INSERT INTO usage_1m SELECT 'ws_a', toDateTime('2026-11-20 00:00:00', 'UTC') + number * 60, 'cmp_1', 'x',
+		toInt128('-100000000000000000000000000000000001') * if(number = 0, -1, 1), toInt128('100000000000000000000000000000000001') * if(number = 0, 0, 1), 1 FROM numbers(4)`)
+	for _, q := range []string{"bucket=1d", "bucket=1d&tz=Asia/Kolkata", "bucket=1h", "bucket=15m"} {
+		rows, err := url.ParseQuery(q + "&from=2026-11-20T00:00:00Z&to=2026-11-21T00:00:00Z")
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := h.usageRows(rows)
+		if len(got) != 1 || got[0].Credits != "-200000000000000000000000000000.000002" || got[0].Refunds != "300000000000000000000000000000.000003" {
+			t.Errorf("%s: %+v", q, got)
+		}
+		rows.Set("format", "parquet") // beside the dataset, which usageRows set
+		if got := h.parquet(h.exportOf(rows.Encode()), usageColumns, "credits"); got[0] != "-200000000000000000000000000000.000002" {
+			t.Errorf("%s in parquet: %s", q, got)
+		}
+	}
+}
