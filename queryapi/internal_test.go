@@ -8,6 +8,9 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -134,3 +137,22 @@ func (s *Server) LimitExports(rows int64) { s.exportRows = rows }
 
 // LimitRequests lets a test see what too many at a time are answered with.
 func (s *Server) LimitRequests(most int64) { s.ownRequests.most = most }
+
+// TestAuditLogListsEveryActionOfAWorkspace: an action that is added is listed
+// and can be asked for.
+func TestAuditLogListsEveryActionOfAWorkspace(t *testing.T) {
+	source, err := os.ReadFile("auditlog.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := regexp.MustCompile(`action\w+ *= "([a-z_.]+)"`).FindAllStringSubmatch(string(source), -1)
+	if len(found) < 13 {
+		t.Fatalf("%d actions are in the source", len(found))
+	}
+	for _, action := range found {
+		// Who signs in is of no workspace.
+		if listed := slices.Contains(workspaceActions, action[1]); listed == strings.HasPrefix(action[1], "session.") {
+			t.Errorf("%s is listed: %v", action[1], listed)
+		}
+	}
+}
