@@ -347,6 +347,10 @@ func TestForeseenIsWhatTheBurnDownSays(t *testing.T) {
 			[]balance.Entry{grant("a", 10, noon-hour, noon+2*day), grant("b", 10, noon-hour, schemas.NoInstant)}, 1, 4, noon + 2*day + 60*hour, false,
 			[]alerts.Expiry{{At: noon + 2*day, Unused: 1, Method: "run_rate"}},
 		},
+		"too late": {
+			[]balance.Entry{grant("a", 10, noon-hour, schemas.NoInstant), grant("b", 100, noon+3*day, noon+4*day)}, 0, 5, noon + 2*day, false,
+			[]alerts.Expiry{{At: noon + 4*day, Unused: 100 - 5 - 5, Method: "run_rate"}},
+		},
 		"for ever": {[]balance.Entry{grant("a", 10, noon-hour, schemas.NoInstant)}, 1, 0, schemas.NoInstant, true, nil},
 	} {
 		segments, err := balance.Segments(c.entries, noon)

@@ -279,6 +279,31 @@ func TestAWindowShorterThanABucketIsItsPart(t *testing.T) {
 	}
 }
 
+// TestARefundRefillsAsTheBurnDownHasIt: what it puts back into a grant that
+// expires must last until then again.
+func TestARefundRefillsAsTheBurnDownHasIt(t *testing.T) {
+	w := newWorld()
+	for i, expiresAt := range []schemas.Millis{runFrom + 20*day, schemas.NoInstant} {
+		w.entries = append(w.entries, balance.Entry{
+			Type: schemas.CreditsGranted, EventID: fmt.Sprint(i), GrantID: fmt.Sprint(i), Offset: uint64(i), At: runFrom, EffectiveAt: runFrom,
+			ExpiresAt: expiresAt, Credits: 10 * schemas.MicrosPerCredit, Class: schemas.Paid, Priority: 100,
+		})
+	}
+	w.entries = append(w.entries, balance.Entry{
+		Type: schemas.CreditsAdjusted, EventID: "cut", Offset: 9, At: runFrom + 2*day,
+		EffectiveAt: schemas.NoInstant, ExpiresAt: schemas.NoInstant,
+	})
+	w.use(runFrom, "", 10*schemas.MicrosPerCredit)
+	w.use(runFrom+3*day, "", -5*schemas.MicrosPerCredit)
+	w.use(runFrom+4*day, "", 1*schemas.MicrosPerCredit)
+	w.sum()
+	rule := ruleOf(t, schemas.BurnRate, `{"windows":[{"long":"1h","short":"30m","factor":1}]}`)
+	got, want := replay(t, w.timeline(t, runFrom), rule, quarter), w.lived(t, []schemas.AlertRule{rule}, runFrom, runTo, quarter)["r"]
+	if len(want) != 1 || !slices.Equal(got, want) {
+		t.Errorf("%+v, not %+v", got, want)
+	}
+}
+
 // TestLongBucketsAreSpreadOverTheirHours: a forecast of even use is the same
 // whether its past comes by day or by hour.
 func TestLongBucketsAreSpreadOverTheirHours(t *testing.T) {

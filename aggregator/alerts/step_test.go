@@ -311,6 +311,75 @@ func TestAFigureAroundTheThresholdDoesNotFlap(t *testing.T) {
 	}
 }
 
+// TestALookBehindTheLastRowChangesNothing: a new owner's watermark may be behind
+// that of the old one. What is no longer looked at ends even then, and no
+// earlier than its last row.
+func TestALookBehindTheLastRowChangesNothing(t *testing.T) {
+	rule := ruleOf(t, schemas.BalanceBelow, `{"credits":100,"for":10}`)
+	rules := []schemas.AlertRule{rule}
+	book := alerts.Book{}
+	book.Advance(rules, look{noon, 50}.figures())
+	if moved := book.Advance(rules, look{noon - minute, 500}.figures()); len(moved) != 0 {
+		t.Errorf("%+v", moved)
+	}
+	if moved := book.Advance(nil, look{noon - minute, 500}.figures()); len(moved) != 1 || moved[0].At != noon {
+		t.Errorf("%+v", moved)
+	}
+}
+
+// TestAnotherIncidentIsNotOverSinceThisOne: what another evaluator ended and
+// began again begins anew here, too.
+func TestAnotherIncidentIsNotOverSinceThisOne(t *testing.T) {
+	rules := []schemas.AlertRule{ruleOf(t, schemas.BalanceBelow, `{"credits":100}`)}
+	var tb table
+	ours, theirs := alerts.Book{}, alerts.Book{}
+	see := func(book alerts.Book, after schemas.Millis, left int64) {
+		book.Read(tb.rows)
+		tb.record(book.Advance(rules, look{noon + after*minute, left}.figures()))
+	}
+	see(theirs, 0, 50)
+	see(theirs, 1, 500)
+	see(ours, 1, 500)
+	see(theirs, 6, 500) // resolved
+	see(theirs, 7, 50)  // again
+	see(ours, 8, 500)
+	if got := said(tb.rows); len(got) != 3 {
+		t.Fatalf("%v", got)
+	}
+	see(ours, 12, 500)
+	see(ours, 13, 500)
+	if got := said(tb.rows); len(got) != 4 || !strings.HasPrefix(got[3], "2 resolved 2025-11-21T12:13") {
+		t.Errorf("%v", got)
+	}
+}
+
+// TestNothingIsRecalledOfBeforeItFired: figures of before say nothing of for how
+// long it is over.
+func TestNothingIsRecalledOfBeforeItFired(t *testing.T) {
+	rules := []schemas.AlertRule{ruleOf(t, schemas.BalanceBelow, `{"credits":100}`)}
+	var tb table
+	tb.record(alerts.Book{}.Advance(rules, look{noon, 50}.figures()))
+	book := alerts.Restore(tb.rows)
+	book.Recall(rules, look{noon - minute, 500}.figures())
+	if moved := book.Advance(rules, look{noon + 4*minute, 500}.figures()); len(moved) != 0 {
+		t.Errorf("%+v", moved)
+	}
+}
+
+// TestTwoIncidentsOfOneMinuteAreTwo: a condition may begin twice in it.
+func TestTwoIncidentsOfOneMinuteAreTwo(t *testing.T) {
+	rules := []schemas.AlertRule{ruleOf(t, schemas.BalanceBelow, `{"credits":100,"for":1}`)}
+	book, ids := alerts.Book{}, map[string]bool{}
+	for i, left := range []int64{50, 500, 50} {
+		for _, tr := range book.Advance(rules, look{noon + schemas.Millis(i)*1000, left}.figures()) {
+			ids[tr.IncidentID] = true
+		}
+	}
+	if len(ids) != 2 {
+		t.Errorf("%d incidents", len(ids))
+	}
+}
+
 func TestPeopleAreToldOfWhatFiresAndOfItsEndUnlessSilent(t *testing.T) {
 	rule := ruleOf(t, schemas.BalanceBelow, `{"credits":100,"for":2}`)
 	run := func() (told []string) {
