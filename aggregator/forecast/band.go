@@ -22,8 +22,8 @@ const (
 	// known about: half the level, either way.
 	youngDrift = 0.25
 	// shortest is the horizon, in days, below which errors of whole days say
-	// nothing.
-	shortest = 0.5
+	// nothing; from there to one day they say more and more.
+	shortest = 0.25
 	// mostSkewed is the largest ratio of deviation to mean of the fitted
 	// distribution, at which its median is 0.
 	mostSkewed = 3
@@ -42,7 +42,8 @@ type band struct {
 	errors    atHorizons // how many independent ones
 	variances atHorizons // of the errors, bursts bounded
 
-	noise, drift float64 // the variance at k days is noise / k + drift
+	noise, drift float64 // the variance at k >= 1 days is noise / k + drift
+	short        float64 // and at less than one it is that of one / k^short
 }
 
 // newBand looks back at what the same levels would have missed; level says
@@ -157,8 +158,9 @@ func (b *band) around(level, ahead float64) Amounts {
 	i, j, between := around(ahead)
 	at := func(values *atHorizons) float64 { return values[i] + between*(values[j]-values[i]) }
 	errors, mid := at(&b.errors), at(&b.mid)
+	believed := errors / (errors + errorDoubt) * min((ahead-shortest)/(1-shortest), 1)
 	blend := func(fitted, seen float64) float64 {
-		return fitted + errors/(errors+errorDoubt)*(max(a.Mean+unit*seen, 0)-fitted)
+		return fitted + believed*(max(a.Mean+unit*seen, 0)-fitted)
 	}
 	a.P10 = blend(a.P10, mid+wide*(at(&b.low)-mid))
 	a.P50 = blend(a.P50, mid)
@@ -180,8 +182,21 @@ func around(ahead float64) (i, j int, between float64) {
 	return i, j, (ahead - from) / (to - from)
 }
 
+// within finds how fast errors grow relative to what is expected as less than
+// a day is expected: like those of hours that know nothing of each other
+// (short = 1), or of hours that are all off together (0).
+func (b *band) within(hour hourNoise) {
+	b.short = 1
+	if day := b.noise + b.drift; day > 0 && hour.variance > 0 && hour.days > 0 && hour.days < 1 {
+		b.short = min(max(math.Log(hour.variance/day)/-math.Log(hour.days), 0), 1)
+	}
+}
+
 // variance relative to scale, so many days ahead.
 func (b *band) variance(ahead float64) float64 {
+	if ahead < 1 {
+		return (b.noise + b.drift) * math.Pow(ahead, -b.short)
+	}
 	drift := b.drift
 	if b.known > 0 {
 		if last := float64(horizons[b.known-1]); ahead > last {

@@ -59,8 +59,11 @@
 //     of these errors, bursts bounded. The fewer independent errors there are
 //     at a horizon, the wider is the band (as Student's t is wider than the
 //     normal distribution) and the more does the gamma distribution weigh;
-//     beyond the longest horizon seen it is all there is. p50 is a median, not
-//     the mean: of bursty use it is lower.
+//     beyond the longest horizon seen, and up to six hours ahead, it is all
+//     there is. Below a day its variance falls as those of an hour and of a
+//     day in the history say: hours that are off together, as on a rainy day,
+//     make short bands narrower than hours that know nothing of each other.
+//     p50 is a median, not the mean: of bursty use it is lower.
 //  9. A run rate of something younger than 14 days and without an end is
 //     doubted: it is expected to go on for as long as it has, and a week (Gott
 //     1993: of all ages at which one could look, none is special), so the hour

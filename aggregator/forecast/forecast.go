@@ -48,12 +48,16 @@ func Project(s *Series, until schemas.Millis) Forecast {
 	h := newHistory(s)
 	switch {
 	case h.activeHours >= seasonalHours && h.usedHours >= seasonalUsedHours:
-		p := newProfile(h)
-		return newDays(h, p).seasonal().along(s, h, p, until)
+		p, hour := newProfile(h)
+		m := newDays(h, p).seasonal()
+		m.band.within(hour)
+		return m.along(s, h, p, until)
 	case h.activeHours >= runRateHours && h.usedHours >= runRateUsedHours,
 		h.knownSince && h.activeHours >= silentHours:
 		p := flatProfile()
-		return newDays(h, p).runRate().along(s, h, p, until)
+		m := newDays(h, p).runRate()
+		m.band.within(p.noise(h, relativeTo(m.levels[0]/hoursPerDay, h.amounts)))
+		return m.along(s, h, p, until)
 	}
 	return Forecast{Method: InsufficientData, Curve: Curve{at: s.At}}
 }
@@ -84,6 +88,17 @@ func (d *days) seasonal() *model {
 			return mixed[day].at(float64(ahead))
 		}),
 	}
+}
+
+// relativeTo divides amounts by a level per hour.
+func relativeTo(level float64, amounts []float64) []float64 {
+	out := make([]float64, len(amounts))
+	for i, amount := range amounts {
+		if level > 0 {
+			out[i] = amount / level
+		}
+	}
+	return out
 }
 
 // runRate takes the mean of everything for the level, and for what it would

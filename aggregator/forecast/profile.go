@@ -24,8 +24,8 @@ func flatProfile() *profile {
 
 // newProfile learns the hour of the week from amounts that are divided by
 // their week's level, so that growth is no profile.
-func newProfile(h *history) *profile {
-	p := flatProfile()
+func newProfile(h *history) (p *profile, hour hourNoise) {
+	p = flatProfile()
 	n := len(h.amounts)
 	weeks := (n + hoursPerWeek - 1) / hoursPerWeek
 	levels := make([]float64, weeks) // of the week of that age
@@ -49,7 +49,31 @@ func newProfile(h *history) *profile {
 	}
 	p.shrink(reliability(h, relative))
 	p.bend(h, relative)
-	return p
+	return p, p.noise(h, relative)
+}
+
+// hourNoise is how far single hours are off the profile.
+type hourNoise struct {
+	variance float64 // relative to what was expected
+	days     float64 // how much of a day's use such an hour has
+}
+
+// noise compares each hour with the profile.
+func (p *profile) noise(h *history, relative []float64) (n hourNoise) {
+	missed, squares, sum := 0.0, 0.0, 0.0
+	for i, v := range relative {
+		if v == unknown {
+			continue
+		}
+		expected := h.active[i] * p[h.week[i]]
+		missed += (v - expected) * (v - expected)
+		squares += expected * expected
+		sum += expected
+	}
+	if squares > 0 && sum > 0 {
+		n.variance, n.days = missed/squares, squares/sum/hoursPerDay
+	}
+	return n
 }
 
 // unknown is the relative amount in a week without use.

@@ -106,6 +106,7 @@ type score struct {
 	hourly            deviation // single hours of seven days
 	day, week, period deviation // cumulated amounts; the period is a calendar month
 	hourlyBand        coverage  // cumulated up to each hour of seven days
+	firstBand         coverage  // after six hours
 	dayBand, weekBand coverage
 	periodBand        coverage
 	middle            deviation // what is used by the end of a month, told in its middle
@@ -217,6 +218,8 @@ func (s *score) addHours(series *hourlySeries, at time.Time, curve func(time.Tim
 		s.hourlyBand.add(a, actual)
 		before, forecastBefore = actual, a.Mean
 		switch h {
+		case 6:
+			s.firstBand.add(a, actual)
 		case 24:
 			s.day.add(a, actual)
 			s.dayBand.add(a, actual)
