@@ -42,7 +42,9 @@ func newWriter(t *testing.T) *writer {
 
 // restart makes a server that remembers nothing.
 func (w *writer) restart() {
-	w.server = w.serverWith(func(c *queryapi.Config) { c.Producer, c.Registerer = w.producer, prometheus.NewRegistry() })
+	w.server = w.serverWith(func(c *queryapi.Config) {
+		c.Producer, c.WebhookSecret, c.Registerer = w.producer, testMaster, prometheus.NewRegistry()
+	})
 }
 
 // refuse answers for the broker while it refuses.
