@@ -81,7 +81,8 @@ func (c Curve) instant(knot int) schemas.Millis {
 	return floorHour(c.at) + hourMillis*schemas.Millis(hoursAt(knot))
 }
 
-// At is what will have been used by an instant, linear within an hour (more
+// At is what will have been used by an instant, linear within an hour, also one
+// in which a pause begins or the series ends (more
 // than nine weeks ahead within a day); zero up to From.
 func (c Curve) At(instant schemas.Millis) Amounts {
 	if len(c.knots) == 0 || instant <= c.at {

@@ -120,15 +120,15 @@ func (m *model) along(s *Series, h *history, shape *profile, until schemas.Milli
 	f := Forecast{Method: m.method, Level: m.levels.at(7) / hoursPerDay, Curve: Curve{at: s.At}}
 	first := floorHour(s.At)
 	until = min(until, s.At+maxHorizon)
-	shares := make([]float64, (until-first+hourMillis-1)/hourMillis)
-	activeShares(shares, first, s.At, until, s.Paused, s.EndsAt)
-	f.Curve.knots = make([]Amounts, knotsFor(len(shares)))
+	f.Curve.knots = make([]Amounts, knotsFor(int((until-first+hourMillis-1)/hourMillis)))
+	shares := make([]float64, hoursAt(len(f.Curve.knots)-1))
+	activeShares(shares, first, s.At, f.Curve.Until(), s.Paused, s.EndsAt)
 	calendar := calendarOf(s.Zone)
 	ahead, age, hour := 0.0, h.activeHours+trust, 0
 	doubted := m.method == RunRate && s.EndsAt == 0 && h.activeHours < seasonalHours
 	for i := 1; i < len(f.Curve.knots); i++ {
 		before, knot, was := &f.Curve.knots[i-1], &f.Curve.knots[i], ahead
-		for ; hour < min(hoursAt(i), len(shares)); hour++ {
+		for ; hour < hoursAt(i); hour++ {
 			share := shares[hour]
 			if doubted {
 				share *= age / (age + float64(hour)) // rule 9
