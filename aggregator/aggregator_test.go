@@ -141,10 +141,16 @@ func (r *rig) campaign(workspace, id, status string, at time.Time, quota *int64,
 // counted says that everything is, up to now.
 func (r *rig) counted() {
 	r.t.Helper()
+	r.countedIn(0, 1, 2, 3)
+}
+
+// countedIn says so of some partitions.
+func (r *rig) countedIn(parts ...int) {
+	r.t.Helper()
 	r.revision++
 	now := r.clock()
 	for _, topic := range r.broker.Topics.Inputs() {
-		for part := range 4 {
+		for _, part := range parts {
 			r.exec("INSERT INTO ingest_progress (topic, epoch, kpart, next_offset, watermark, at) VALUES (?, 1, ?, ?, ?, ?)",
 				topic, uint16(part), uint64(r.inserted)+r.revision, now, now)
 		}
@@ -293,4 +299,53 @@ func TestPartitionsAreTakenOver(t *testing.T) {
 		t.Error(err)
 	}
 	eventually(t, "projections", func() bool { return len(r.projections("ws_a")) > 0 })
+}
+
+// TestOneThatHasTroubleHoldsUpNoOther: of two partitions one cannot be looked at
+// to the end, because a ledger in it makes no sense. What is counted late in the
+// other is part of its projections all the same, and so are rules and
+// projections of the workspaces beside the one that has the trouble.
+func TestOneThatHasTroubleHoldsUpNoOther(t *testing.T) {
+	r := newRig(t)
+	now := r.clock()
+	weeks := now.AddDate(0, 0, -28)
+	bad, beside, other := "", "", ""
+	for i := 0; bad == "" || beside == "" || other == ""; i++ {
+		switch id := fmt.Sprintf("ws_%d", i); {
+		case bad == "":
+			bad = id
+		case schemas.Partition([]byte(id), 4) == schemas.Partition([]byte(bad), 4):
+			beside = id
+		default:
+			other = id
+		}
+	}
+	r.grant(bad, "g1", 0, weeks.Truncate(time.Minute), nil) // no grant at all
+	for _, id := range []string{beside, other} {
+		r.grant(id, "g1", 1000_000_000, weeks.Truncate(time.Minute), nil)
+		r.insert(event{id, "cmp_1", weeks, 950_000_000})
+	}
+	parts := []int{schemas.Partition([]byte(bad), 4), schemas.Partition([]byte(other), 4)}
+	r.countedIn(parts...)
+	a, _ := r.start()
+	for _, id := range []string{beside, other} {
+		eventually(t, "projections of "+id, func() bool { return len(r.projections(id)) > 0 })
+		r.insert(event{id, "cmp_1", now, 10_000_000})
+	}
+	r.mu.Lock()
+	r.now = now.Add(time.Minute)
+	r.mu.Unlock()
+	r.steady(other, "cmp_late", 4_000_000, weeks, now) // an import
+	r.countedIn(parts...)
+	for _, id := range []string{beside, other} {
+		eventually(t, "an alert of "+id, func() bool { return fmt.Sprint(r.states(id, "default-balance")) == "[1 firing]" })
+	}
+	eventually(t, "all hours of what came late", func() bool {
+		late := r.projections(other)["cmp_late"]
+		return late.method == "seasonal" && late.used == 4*673
+	})
+	r.mu.Lock()
+	r.now = r.now.Add(2 * time.Minute)
+	r.mu.Unlock()
+	eventually(t, "ill health", func() bool { return a.Health(t.Context()) != nil })
 }

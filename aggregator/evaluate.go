@@ -112,8 +112,9 @@ func (w *watch) readBooks(ctx context.Context, p *part, ids []string) error {
 }
 
 // evaluate evaluates the rules of workspaces at the watermark and records what
-// changed.
-func (w *watch) evaluate(ctx context.Context, p *part, ids []string, watermark schemas.Millis) error {
+// changed. One workspace's trouble is not another's: those of failed are to be
+// looked at again, after err all.
+func (w *watch) evaluate(ctx context.Context, p *part, ids []string, watermark schemas.Millis) (failed, err error) {
 	var unread []string
 	for _, id := range ids {
 		if p.workspaces[id].book == nil {
@@ -122,26 +123,27 @@ func (w *watch) evaluate(ctx context.Context, p *part, ids []string, watermark s
 	}
 	for chunk := range slices.Chunk(unread, readChunk) {
 		if err := w.readBooks(ctx, p, chunk); err != nil {
-			return err
+			return nil, err
 		}
 	}
-	var failed []error
 	for _, id := range ids {
 		if ctx.Err() != nil {
-			return ctx.Err()
+			return failed, ctx.Err()
 		}
 		ws := p.workspaces[id]
 		figures, err := w.figures(ctx, ws, watermark)
 		if err == nil {
 			err = w.record(ctx, p, ws, ws.book.Advance(ws.rules, figures))
 		}
-		if err != nil {
-			// One workspace's trouble is not another's.
-			failed = append(failed, fmt.Errorf("workspace %s: %w", id, err))
+		if err == nil {
+			delete(p.again, id)
+		} else {
+			p.again[id] = true
+			failed = errors.Join(failed, fmt.Errorf("workspace %s: %w", id, err))
 		}
 		w.a.metrics.evaluated.Inc()
 	}
-	return errors.Join(failed...)
+	return failed, nil
 }
 
 // observe steps the rules that watch the watermark itself.

@@ -60,9 +60,10 @@ type outlook struct {
 // each once an hour, because nothing having been used says something, too.
 func (w *watch) project(ctx context.Context, p *part, watermark schemas.Millis) error {
 	now := w.a.cfg.Now()
-	if elapsed := now.Sub(p.projectedAt); p.begun && elapsed >= 0 && elapsed < projectEvery {
+	if elapsed := now.Sub(p.projectedAt); elapsed >= 0 && elapsed < projectEvery {
 		return nil
 	}
+	p.projectedAt = now
 	var due []string
 	for _, id := range p.ids() {
 		ws := p.workspaces[id]
@@ -71,30 +72,37 @@ func (w *watch) project(ctx context.Context, p *part, watermark schemas.Millis) 
 		}
 	}
 	begin := time.Now()
+	var failed []error // what stays as it was, and due
 	for chunk := range slices.Chunk(due, readChunk) {
 		if err := w.readHours(ctx, p, chunk, watermark); err != nil {
-			return err
+			failed = append(failed, err)
+			continue
+		}
+		for _, id := range chunk {
+			if ctx.Err() != nil {
+				return ctx.Err()
+			}
+			if err := w.projectAndWrite(ctx, p.workspaces[id], watermark); err != nil {
+				failed = append(failed, fmt.Errorf("workspace %s: %w", id, err))
+			}
 		}
 	}
-	for _, id := range due {
-		if ctx.Err() != nil {
-			return ctx.Err()
-		}
-		ws := p.workspaces[id]
-		rows, err := w.projectOne(ctx, ws, watermark)
-		if err != nil {
-			return fmt.Errorf("workspace %s: %w", id, err)
-		}
-		if err := w.writeProjections(ctx, ws, rows, watermark); err != nil {
-			return fmt.Errorf("workspace %s: %w", id, err)
-		}
-		ws.changed, ws.projectedAt = false, watermark
-		w.a.metrics.projected.Add(float64(len(rows)))
-	}
-	p.projectedAt = now
 	if len(due) > 0 {
 		w.a.metrics.projectSeconds.Observe(time.Since(begin).Seconds())
 	}
+	return errors.Join(failed...)
+}
+
+func (w *watch) projectAndWrite(ctx context.Context, ws *workspace, watermark schemas.Millis) error {
+	rows, err := w.projectOne(ctx, ws, watermark)
+	if err != nil {
+		return err
+	}
+	if err := w.writeProjections(ctx, ws, rows, watermark); err != nil {
+		return err
+	}
+	ws.changed, ws.projectedAt = false, watermark
+	w.a.metrics.projected.Add(float64(len(rows)))
 	return nil
 }
 
@@ -140,7 +148,8 @@ func (w *watch) readHours(ctx context.Context, p *part, ids []string, watermark 
 			return nil
 		})
 		if err != nil {
-			for _, id := range c.ids {
+			// Whatever was not read, or not to its end, is read whole.
+			for _, id := range ids {
 				p.workspaces[id].series.wholeAt = 0
 			}
 			return err

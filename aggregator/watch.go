@@ -35,6 +35,7 @@ type part struct {
 	rulesKnown bool
 	rulesAt    time.Time // when that was looked at last
 	watch      alerts.Watch
+	again      map[string]bool // workspaces that are to be looked at again
 }
 
 const (
@@ -50,7 +51,7 @@ const (
 func newWatch(a *Aggregator, partitions []int) *watch {
 	w := &watch{a: a}
 	for _, id := range partitions {
-		w.parts = append(w.parts, &part{id: id, workspaces: make(map[string]*workspace)})
+		w.parts = append(w.parts, &part{id: id, workspaces: make(map[string]*workspace), again: make(map[string]bool)})
 	}
 	return w
 }
@@ -91,28 +92,35 @@ func (w *watch) touched(ctx context.Context, progress rollup.Progresses) (map[in
 	touched := make(map[int][]touch)
 	bound := rollup.Parameters{}
 	var parts, offsets []string
-	least, all := uint64(1)<<63, false
+	least, all := uint64(1)<<63, make(map[int]bool)
 	for _, p := range w.parts {
 		now := progress.Of(p.id, w.a.cfg.Topics)
 		switch {
+		case now.Watermark == schemas.NoInstant:
 		case !p.begun:
-			all = true
+			all[p.id] = true
 		case now.Consumption > p.known.Consumption:
 			parts = append(parts, strconv.Itoa(p.id))
 			offsets = append(offsets, strconv.FormatUint(p.known.Consumption, 10))
 			least = min(least, p.known.Consumption)
 		}
 	}
-	take := func(scan func(...any) error) error {
-		var id string
-		var first time.Time
-		err := scan(&id, &first)
-		p := schemas.Partition([]byte(id), w.a.cfg.Partitions)
-		touched[p] = append(touched[p], touch{id, millisOf(first)})
-		return err
+	// Nobody reads both of a partition: a list of all says nothing of when.
+	take := func(listed bool) func(func(...any) error) error {
+		return func(scan func(...any) error) error {
+			var id string
+			var first time.Time
+			err := scan(&id, &first)
+			if p := schemas.Partition([]byte(id), w.a.cfg.Partitions); all[p] == listed {
+				touched[p] = append(touched[p], touch{id, millisOf(first)})
+			}
+			return err
+		}
 	}
-	if all {
-		return touched, w.a.query(ctx, "the workspaces", idsQuery, bound, take)
+	if len(all) > 0 {
+		if err := w.a.query(ctx, "the workspaces", idsQuery, rollup.Parameters{}, take(true)); err != nil {
+			return nil, err
+		}
 	}
 	if len(parts) == 0 {
 		return touched, nil
@@ -121,7 +129,7 @@ func (w *watch) touched(ctx context.Context, progress rollup.Progresses) (map[in
 	bound["parts"] = "[" + strings.Join(parts, ",") + "]"
 	bound["offsets"] = "[" + strings.Join(offsets, ",") + "]"
 	bound["least"] = strconv.FormatUint(least, 10)
-	return touched, w.a.query(ctx, "what was counted", touchedQuery, bound, take)
+	return touched, w.a.query(ctx, "what was counted", touchedQuery, bound, take(false))
 }
 
 // lookAt looks at a partition.
@@ -137,7 +145,7 @@ func (w *watch) lookAt(ctx context.Context, p *part, now rollup.Progress, touche
 	if p.watch.Stale(millisOf(clock)) {
 		return nil // rules are stale
 	}
-	looked := make(map[string]bool)
+	looked := maps.Clone(p.again)
 	if elapsed := clock.Sub(p.rulesAt); elapsed < 0 || elapsed >= rulesEvery {
 		if err := w.readRules(ctx, p, looked); err != nil {
 			return err
@@ -171,15 +179,16 @@ func (w *watch) lookAt(ctx context.Context, p *part, now rollup.Progress, touche
 	if err := w.readRules(ctx, p, looked); err != nil { // of workspaces that are new
 		return err
 	}
-	if err := w.project(ctx, p, now.Watermark); err != nil {
-		return err
-	}
-	if err := w.evaluate(ctx, p, slices.Sorted(maps.Keys(looked)), now.Watermark); err != nil {
-		return err
+	// Rules do without what cannot be projected, and other workspaces without
+	// one that cannot be evaluated; both are tried again by themselves.
+	projected := w.project(ctx, p, now.Watermark)
+	evaluated, err := w.evaluate(ctx, p, slices.Sorted(maps.Keys(looked)), now.Watermark)
+	if err != nil {
+		return errors.Join(projected, err)
 	}
 	p.known, p.begun = now, true
 	w.a.metrics.lookSeconds.Observe(time.Since(begin).Seconds())
-	return nil
+	return errors.Join(projected, evaluated)
 }
 
 func (p *part) workspace(id string) *workspace {
