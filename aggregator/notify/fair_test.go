@@ -114,6 +114,25 @@ func TestEveryWorkspaceHasItsTurn(t *testing.T) {
 	}
 }
 
+// TestOneWorkspaceWithTooManyIncidentsLeavesThoseOfOthers, though they are older.
+func TestOneWorkspaceWithTooManyIncidentsLeavesThoseOfOthers(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	r.incident("ws_few", "rule_1", "few", "firing")
+	err := r.conn.Exec(t.Context(), `INSERT INTO alert_incidents (workspace_id, incident_id, state, rule_id, rule_revision, kind, at, recorded_at, message, detail)
+		SELECT 'ws_many', toString(number), 'firing', 'rule_1', 1, 'quota_used', now64(3), now64(3) + INTERVAL 1 MINUTE, 'm', '{}' FROM numbers(?)`, maxIncidents)
+	if err != nil {
+		t.Fatal(err)
+	}
+	found, err := r.n.readIncidents(t.Context(), []int{0, 1, 2, 3}, time.Hour)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if found[incidentKey{"ws_few", "few"}] == nil || len(found) != maxOwnIncidents+1 {
+		t.Errorf("%d incidents, %v of ws_few", len(found), found[incidentKey{"ws_few", "few"}])
+	}
+}
+
 // TestOverloadedReceiverIsSpared: one 429 keeps the others waiting as well, at
 // that receiver alone.
 func TestOverloadedReceiverIsSpared(t *testing.T) {

@@ -22,6 +22,9 @@ const (
 	// maxIncidents bounds what a look finds, at about 1 kB each; the newest
 	// matter most. No installation that means it has that many in three days.
 	maxIncidents = 50_000
+	// maxOwnIncidents bounds what a look finds of one workspace, so that one
+	// with very many leaves room for those of the others.
+	maxOwnIncidents = maxIncidents / 10
 	// maxRuleVersions bounds what is read of a rule's past. Destinations count
 	// as named from the oldest one read.
 	maxRuleVersions = 200
@@ -41,14 +44,15 @@ WHERE state IN ('firing', 'resolved') AND (workspace_id, incident_id) IN (
         AND bitAnd(kafkaMurmurHash(workspace_id), 0x7fffffff) % {partitions:UInt32} IN {owned:Array(UInt32)}
         AND state IN ('firing', 'resolved'))
 ORDER BY recorded_at DESC
+LIMIT {own:UInt32} BY workspace_id
 LIMIT {limit:UInt32}`
 
 // readIncidents returns what fired or was resolved within age, by ClickHouse's
 // own clock.
 func (n *Notifier) readIncidents(ctx context.Context, owned []int, age time.Duration) (map[incidentKey]*incident, error) {
-	bound := parameters{"age": fmt.Sprint(age.Milliseconds()), "partitions": fmt.Sprint(n.cfg.Partitions), "limit": fmt.Sprint(maxIncidents)}
+	bound := parameters{"age": fmt.Sprint(age.Milliseconds()), "partitions": fmt.Sprint(n.cfg.Partitions), "limit": fmt.Sprint(maxIncidents), "own": fmt.Sprint(maxOwnIncidents)}
 	bound.integers("owned", owned)
-	found, rows := make(map[incidentKey]*incident), 0
+	found, rows, own := make(map[incidentKey]*incident), 0, make(map[string]int)
 	err := n.query(ctx, incidentsQuery, bound, func(scan func(...any) error) error {
 		var m message
 		if err := scan(&m.workspaceID, &m.incidentID, &m.state, &m.ruleID, &m.ruleRevision, &m.kind, &m.subject, &m.at, &m.recordedAt, &m.text, &m.detail); err != nil {
@@ -65,6 +69,9 @@ func (n *Notifier) readIncidents(ctx context.Context, owned []int, age time.Dura
 			i.resolved = &m
 		}
 		rows++
+		if own[m.workspaceID]++; own[m.workspaceID] == maxOwnIncidents {
+			n.cfg.Log.WarnContext(ctx, "too many alert incidents of a workspace: its oldest are not delivered", "workspace_id", m.workspaceID, "rows", maxOwnIncidents)
+		}
 		return nil
 	})
 	if err != nil {
