@@ -80,7 +80,7 @@ type OutlookInput struct {
 	Pause          string  `query:"pause" maxLength:"8192" doc:"Ids of campaigns, separated by commas: what if they used nothing from now on" example:"cmp_1,cmp_2"`
 	Scale          float64 `query:"scale" minimum:"0" maximum:"1000" default:"1" doc:"What if so many times as much were used"`
 	Grant          string  `query:"grant" doc:"What if so many credits were granted" example:"5000"`
-	GrantExpiresAt string  `query:"grant_expires_at" doc:"When those expire; default: never" example:"2027-01-01T00:00:00Z"`
+	GrantExpiresAt string  `query:"grant_expires_at" doc:"When those expire, in the future; default: never" example:"2027-01-01T00:00:00Z"`
 	Conditional
 
 	pause          []string
@@ -134,6 +134,10 @@ func (s *Server) outlook(ctx context.Context, in *OutlookInput) (*Answer[Outlook
 
 // outlookAt makes the body.
 func (s *Server) outlookAt(ctx context.Context, in *OutlookInput, fresh freshness) (*Outlook, error) {
+	if in.grantExpiresAt != schemas.NoInstant && in.grantExpiresAt <= ledgerNow(fresh.at) {
+		// Nor could anything be given that is over, it would cut the past.
+		return nil, problem(CodeInvalidParameter, "not in the future").about("query.grant_expires_at", in.GrantExpiresAt)
+	}
 	entries, err := s.entries(ctx, in.WorkspaceID, fresh)
 	if err != nil {
 		return nil, err

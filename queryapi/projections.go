@@ -2,6 +2,7 @@ package queryapi
 
 import (
 	"context"
+	"maps"
 	"math/big"
 	"time"
 
@@ -71,6 +72,11 @@ func (s *Server) readProjections(ctx context.Context, workspaceID string) (proje
 		found[id] = p
 		return err
 	})
+	// All of a workspace are made at once. What was not made again is of a
+	// campaign that has not been used for as long as anybody looks.
+	if whole, ok := found[wholeWorkspace]; ok && err == nil {
+		maps.DeleteFunc(found, func(_ string, p *projected) bool { return p.watermark != whole.watermark })
+	}
 	return found, err
 }
 

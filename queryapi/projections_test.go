@@ -5,6 +5,7 @@ import (
 	"math"
 	"math/big"
 	"net/http"
+	"strings"
 	"testing"
 	"time"
 
@@ -105,13 +106,23 @@ func TestProjectionsAreServed(t *testing.T) {
 	if r := board.Items[0].Runway; r.ExhaustsAt == nil || *r.ExhaustsAt != *left.Runway.ExhaustsAt {
 		t.Errorf("the list says %v", r.ExhaustsAt)
 	}
+	// What was not made again is no more.
+	now := h.now
+	h.now = now.Add(-time.Hour)
+	h.project("ws_a", "cmp_3", 0, 9, 56, nil)
+	h.now = now
+	h.campaign("ws_a", "cmp_3", "Three", "ACTIVE", h.now.AddDate(0, 0, -20), nil)
+	h.progress("ws_a", 2, h.now)
+	if r := h.do(http.MethodGet, "/v1/workspaces/ws_a/campaigns/cmp_3"); !strings.Contains(string(r.body), "insufficient_data") {
+		t.Errorf("%s", r.body)
+	}
 	// Of the past nothing is projected, and nothing by an aggregator that is gone.
 	then := getInto[queryapi.Balance](h, "/v1/workspaces/ws_a/balance?as_of=2026-11-22T08:30:00Z")
 	if then.Runway.Method != "run_rate" || then.Runway.P10 != nil {
 		t.Errorf("%+v", then.Runway)
 	}
 	h.now = h.now.Add(3 * time.Hour)
-	h.progress("ws_a", 2, h.now)
+	h.progress("ws_a", 3, h.now)
 	old := getInto[queryapi.Campaigns](h, "/v1/workspaces/ws_a/campaigns")
 	if old.Items[0].Projected.Method != "insufficient_data" {
 		t.Errorf("%+v", old.Items[0].Projected)
@@ -163,7 +174,8 @@ func TestWhatIf(t *testing.T) {
 		*b.Contributions[0].SharePercent != 75 || b.SinceYesterday != "2.5" || b.Summary != "One is 67 % of the increase since the day before." {
 		t.Errorf("%+v %+v", b, b.Contributions)
 	}
-	for _, query := range []string{"?pause=cmp_9", "?pause=a%20b", "?scale=-1", "?grant=0", "?grant=x", "?grant_expires_at=x", "?colour=red"} {
+	for _, query := range []string{"?pause=cmp_9", "?pause=a%20b", "?scale=-1", "?grant=0", "?grant=x", "?grant_expires_at=x", "?colour=red",
+		"?grant=5&grant_expires_at=2026-11-10T00:00:00Z", "?grant=5&grant_expires_at=2026-11-22T09:00:00Z"} {
 		if r := h.do(http.MethodGet, "/v1/workspaces/ws_a/projection"+query); r.status != http.StatusUnprocessableEntity {
 			t.Errorf("%s: %d %s", query, r.status, r.body)
 		}
