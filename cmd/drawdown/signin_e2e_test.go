@@ -81,7 +81,7 @@ func (b *browser) follow(link, name string) {
 func TestUpSignsInByLinkEachIdentityToWhatIsItsOwn(t *testing.T) {
 	t.Parallel()
 	s := startStack(t, "--demo")
-	links := signInLink.FindAllString(s.up.stdout.String(), -1)
+	links := signInLink.FindAllString(s.up.printed("sign-in-link):\n  http"), -1)
 	if len(links) != 1 {
 		t.Fatalf("up printed the links %q", links)
 	}
@@ -158,7 +158,7 @@ func TestUpSignsInByLinkEachIdentityToWhatIsItsOwn(t *testing.T) {
 	// With an issuer of its own up has no links, and who came by one is out.
 	s.flags = append(s.flags, "--oidc-issuer", issuer.URL, "--oidc-client-id", storetest.ClientPublic, "--oidc-scopes", "drawdown")
 	s.start()
-	printed := s.up.stdout.String()
+	printed := s.up.printed("Sign in with a browser")
 	if signInLink.MatchString(printed) || !strings.Contains(printed, s.api.url+"/auth/sign-in\n") {
 		t.Errorf("with an issuer up prints %s", printed)
 	}
@@ -172,6 +172,17 @@ func TestUpSignsInByLinkEachIdentityToWhatIsItsOwn(t *testing.T) {
 	if err != nil || answer.StatusCode != http.StatusOK || !strings.Contains(string(body), `"olga"`) {
 		t.Errorf("with an issuer: %v, %d %s", err, answer.StatusCode, body)
 	}
+}
+
+// printed waits for a text on the standard output, which comes to us a moment
+// after it was written, and then for the end of its line.
+func (p *program) printed(text string) string {
+	p.t.Helper()
+	storetest.Wait(p.t, readyWithin, "drawdown prints "+text, func() (bool, error) {
+		_, after, found := strings.Cut(p.stdout.String(), text)
+		return found && strings.Contains(after, "\n"), nil
+	})
+	return p.stdout.String()
 }
 
 // balance compares what a session sees with what the installation's token
@@ -225,9 +236,10 @@ func serveTakesAnotherIssuer(t *testing.T, s *stack) *storetest.Issuer {
 	if status, text, _ := b.open(public+"/auth/sign-in", nil); status != http.StatusServiceUnavailable || !strings.Contains(text, `"issuer_unavailable"`) {
 		t.Errorf("without the provider: %d %s", status, text)
 	}
-	if said := saidOfIssuer(); len(said) != 2 || !strings.Contains(said[1], "level=ERROR") {
-		t.Errorf("without the provider the log says %q", said)
-	}
+	storetest.Wait(t, readyWithin, "serve says that it needed its issuer", func() (bool, error) {
+		said := saidOfIssuer()
+		return len(said) == 2 && strings.Contains(said[1], "level=ERROR"), nil
+	})
 	issuer.Start()
 	other := newAPI(t, public)
 	for workspace, want := range map[string]int{"demo-acme": 200, "demo-globex": 404} {
