@@ -77,6 +77,7 @@ type Server struct {
 	ownExports *shares
 	exportRows int64 // most of one
 	boards     boards
+	tests      *semaphore.Weighted // of alert rules
 	// What writing needs.
 	bodies    *semaphore.Weighted // bytes of request bodies
 	ownBodies *shares             // and of one principal's
@@ -109,7 +110,7 @@ func New(cfg Config) (*Server, error) {
 	cfg.Timeouts = cfg.Timeouts.orUsual()
 	s := &Server{
 		cfg: cfg, metrics: newMetrics(cfg.Registerer, cfg.Now), answers: answerCache{limit: cfg.CacheBytes},
-		bodies: semaphore.NewWeighted(maxBodies), ownBodies: newShares(maxOwnBodies), ledger: newLedgerWrites(),
+		tests: semaphore.NewWeighted(testsAtOnce), bodies: semaphore.NewWeighted(maxBodies), ownBodies: newShares(maxOwnBodies), ledger: newLedgerWrites(),
 	}
 	if cfg.Issuer.URL != "" {
 		if cfg.Issuer.Audience == "" {
@@ -223,6 +224,7 @@ func (s *Server) route() error {
 	s.registerAlertRules(api)
 	s.registerAlertIncidents(api)
 	s.registerAlertDeliveries(api)
+	s.registerAlertTests(api)
 	finishDocument(api.OpenAPI())
 
 	spec, err := encodeDocument(api.OpenAPI())
