@@ -127,20 +127,22 @@ const watermarkQuery = `SELECT min(mark) FROM (
 // is behind it.
 func (a *alerting) counted() {
 	a.t.Helper()
-	now := time.Now()
+	at := time.Now()
+	storetest.Wait(a.t, settleWithin, "everything is counted", func() (bool, error) { return a.isCounted(at), nil })
+}
+
+// isCounted says whether all that was sent is counted, and the watermark is
+// behind at; not while the engine is being started again.
+func (a *alerting) isCounted(at time.Time) bool {
 	want := 0
 	for _, n := range a.sent {
 		want += n
 	}
-	storetest.Wait(a.t, settleWithin, "everything is counted", func() (bool, error) {
-		var records uint64
-		var watermark time.Time
-		if a.tables.QueryRow(a.t.Context(), "SELECT sum(records) FROM ingest_batches").Scan(&records) != nil ||
-			a.tables.QueryRow(a.t.Context(), watermarkQuery).Scan(&watermark) != nil {
-			return false, nil // the engine is being started again
-		}
-		return int(records) >= want && watermark.After(now), nil
-	})
+	var records uint64
+	var watermark time.Time
+	return a.tables.QueryRow(a.t.Context(), "SELECT sum(records) FROM ingest_batches").Scan(&records) == nil &&
+		a.tables.QueryRow(a.t.Context(), watermarkQuery).Scan(&watermark) == nil &&
+		int(records) >= want && watermark.After(at)
 }
 
 // alertRule is a version of a rule whose webhook is the receiver.
