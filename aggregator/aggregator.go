@@ -44,6 +44,7 @@ type Aggregator struct {
 
 	mu       sync.Mutex
 	owned    []int     // partitions, ascending
+	movedAt  time.Time // last sign of life of the loop, or when partitions were given
 	lookedAt time.Time // last look that succeeded, or when partitions were given
 	failure  error     // of the last look
 }
@@ -66,7 +67,7 @@ func New(cfg Config) (*Aggregator, error) {
 	if cfg.Recorded == nil {
 		cfg.Recorded = func() {}
 	}
-	a := &Aggregator{cfg: cfg, log: cfg.Log.With("stage", "aggregator"), lookedAt: cfg.Now()}
+	a := &Aggregator{cfg: cfg, log: cfg.Log.With("stage", "aggregator"), movedAt: cfg.Now(), lookedAt: cfg.Now()}
 	a.metrics = newMetrics(cfg.Registerer, a)
 	return a, nil
 }
@@ -89,11 +90,34 @@ func (a *Aggregator) Owned() []int {
 	return slices.Clone(a.owned)
 }
 
-// staleAfter is how long looks may fail before that is ill health.
-const staleAfter = time.Minute
+const (
+	// staleAfter is how long looks may fail before that is ill health.
+	staleAfter = time.Minute
+	// stuckAfter is longer than any statement and any projection may take.
+	stuckAfter = 3 * time.Minute
+)
 
-// Health is an error if what is owned has not been looked at for a minute.
-func (a *Aggregator) Health(context.Context) error {
+// Live is an error if the loop has stood still for minutes: restarting would
+// help. It does not matter whether what it does succeeds.
+func (a *Aggregator) Live(context.Context) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if idle := a.cfg.Now().Sub(a.movedAt); len(a.owned) > 0 && idle > stuckAfter {
+		return fmt.Errorf("no workspace has been looked at for %v: %w", idle.Round(time.Second), errStuck)
+	}
+	return nil
+}
+
+// moved notes a sign of life.
+func (a *Aggregator) moved() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.movedAt = a.cfg.Now()
+}
+
+// Ready is an error if what is owned could not be looked at, as a whole, for a
+// minute.
+func (a *Aggregator) Ready(context.Context) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if idle := a.cfg.Now().Sub(a.lookedAt); len(a.owned) > 0 && idle > staleAfter {
@@ -107,14 +131,15 @@ var errStuck = errors.New("rules are not evaluated")
 func (a *Aggregator) own(partitions []int) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.owned, a.lookedAt, a.failure = partitions, a.cfg.Now(), nil
+	now := a.cfg.Now()
+	a.owned, a.movedAt, a.lookedAt, a.failure = partitions, now, now, nil
 }
 
 // note remembers how a look ended and logs when that changes.
 func (a *Aggregator) note(ctx context.Context, err error) {
 	a.mu.Lock()
 	before := a.failure
-	a.failure = err
+	a.failure, a.movedAt = err, a.cfg.Now()
 	if err == nil {
 		a.lookedAt = a.cfg.Now()
 	}

@@ -3,6 +3,7 @@ package aggregator_test
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"math"
@@ -295,7 +296,7 @@ func TestPartitionsAreTakenOver(t *testing.T) {
 	eventually(t, "two owners", func() bool { return len(first.Owned()) == 2 && len(second.Owned()) == 2 })
 	stopFirst()
 	eventually(t, "the one that is left", func() bool { return len(second.Owned()) == 4 })
-	if err := second.Health(t.Context()); err != nil {
+	if err := errors.Join(second.Live(t.Context()), second.Ready(t.Context())); err != nil {
 		t.Error(err)
 	}
 	eventually(t, "projections", func() bool { return len(r.projections("ws_a")) > 0 })
@@ -347,5 +348,8 @@ func TestOneThatHasTroubleHoldsUpNoOther(t *testing.T) {
 	r.mu.Lock()
 	r.now = r.now.Add(2 * time.Minute)
 	r.mu.Unlock()
-	eventually(t, "ill health", func() bool { return a.Health(t.Context()) != nil })
+	eventually(t, "that it is not ready", func() bool { return a.Ready(t.Context()) != nil })
+	if err := a.Live(t.Context()); err != nil {
+		t.Errorf("what has trouble is not dead: %v", err)
+	}
 }

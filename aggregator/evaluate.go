@@ -65,6 +65,11 @@ func (w *watch) readRules(ctx context.Context, p *part, looked map[string]bool) 
 		bound.Strings("workspaces", ids)
 		err := w.a.query(ctx, "rules", rulesQuery, bound, func(scan func(...any) error) error {
 			rule, err := schemas.ScanAlertRule(scan)
+			if errors.Is(err, schemas.ErrUnreadableRule) {
+				// One that a later version wrote stops no other.
+				w.a.log.ErrorContext(ctx, "an alert rule is not evaluated", "error", err)
+				return nil
+			}
 			rows[rule.WorkspaceID] = append(rows[rule.WorkspaceID], rule)
 			return err
 		})

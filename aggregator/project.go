@@ -144,7 +144,7 @@ func (w *watch) readHours(ctx context.Context, p *part, ids []string, watermark 
 			if err := scan(&id, &campaignID, &starts, &gross); err != nil {
 				return err
 			}
-			p.workspaces[id].series.set(campaignID, starts, gross)
+			p.workspaces[id].series.add(campaignID, starts, gross)
 			return nil
 		})
 		if err != nil {

@@ -31,6 +31,7 @@ func (a *Aggregator) query(ctx context.Context, name, statement string, bound ro
 			err = fmt.Errorf("cannot read %s: %w", name, err)
 		}
 	}()
+	defer a.moved()
 	ctx, cancel := context.WithTimeout(ctx, queryTimeout)
 	defer cancel()
 	ctx = clickhouse.Context(ctx,

@@ -139,18 +139,19 @@ func (w *watch) lookAt(ctx context.Context, p *part, now rollup.Progress, touche
 	}
 	clock := w.a.cfg.Now()
 	p.watch = p.watch.See(now.Watermark, millisOf(clock))
-	if err := w.observe(ctx, p, millisOf(clock)); err != nil {
-		return err
-	}
-	if p.watch.Stale(millisOf(clock)) {
-		return nil // rules are stale
-	}
 	looked := maps.Clone(p.again)
 	if elapsed := clock.Sub(p.rulesAt); elapsed < 0 || elapsed >= rulesEvery {
 		if err := w.readRules(ctx, p, looked); err != nil {
 			return err
 		}
 		p.rulesAt = clock
+	}
+	if err := w.observe(ctx, p, millisOf(clock)); err != nil {
+		return err
+	}
+	if p.watch.Stale(millisOf(clock)) {
+		maps.Copy(p.again, looked) // evaluated when it moves again
+		return nil
 	}
 	for id, ws := range p.workspaces {
 		if ws.lifeOld && ws.lifeDue(clock) {

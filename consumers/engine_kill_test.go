@@ -19,7 +19,7 @@ import (
 // as a duplicate. These tests kill the engine there, part by part.
 
 // killedAt are the tables in the order in which one batch reaches them.
-var killedAt = []string{"events", "usage_1m", "usage_15m", "usage_15m_total", "usage_1d", "rejections", "ingest_batches"}
+var killedAt = []string{"events", "campaign_activity", "usage_1m", "usage_15m", "usage_15m_total", "usage_1d", "rejections", "ingest_batches"}
 
 func TestConsumerMendsWhatAKilledClickHouseLost(t *testing.T) {
 	t.Parallel()

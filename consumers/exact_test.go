@@ -53,6 +53,11 @@ func (r *rig) requireEqual(want *truth) {
 				table, n, len(got), len(want.counted[table]), without(want.counted[table], got), without(got, want.counted[table]))
 		}
 	}
+	if n := r.number(`SELECT count() FROM (SELECT workspace_id, campaign_id, max(time) AS last FROM events GROUP BY ALL) AS e
+		LEFT JOIN (SELECT workspace_id, campaign_id, max(last_event_at) AS last FROM campaign_activity GROUP BY ALL) AS a USING (workspace_id, campaign_id)
+		WHERE e.last != a.last`); n != 0 {
+		r.t.Errorf("campaign_activity is wrong about %d campaigns", n)
+	}
 	r.requireRejections(want)
 	r.requireLedger(want)
 }

@@ -94,7 +94,29 @@ func (p *partition) mend(ctx context.Context, b *batch) error {
 			}
 		}
 	}
-	return nil
+	return p.mendActivity(ctx, b)
+}
+
+// activityMend says again when the campaigns of a range were used last: the
+// latest holds, so it is not compared.
+const activityMend = `INSERT INTO campaign_activity SELECT workspace_id, campaign_id, max(time) FROM events
+WHERE epoch = ? AND kpart = ? AND koff BETWEEN ? AND ? AND time >= fromUnixTimestamp64Milli(?, 'UTC') AND time <= fromUnixTimestamp64Milli(?, 'UTC')
+GROUP BY workspace_id, campaign_id`
+
+// mendActivity puts in what a crash kept from campaign_activity.
+func (p *partition) mendActivity(ctx context.Context, b *batch) error {
+	from, to := b.tables[0].timeRange()
+	retry := backoff{most: p.c.retryMost}
+	for {
+		err := p.c.db.Exec(ctx, activityMend, p.c.Epoch, uint16(p.id), uint64(b.first), uint64(b.last), from, to)
+		if err == nil {
+			return nil
+		}
+		p.c.storeErrors.note("cannot say when campaigns were used last, trying again", err)
+		if retry.sleep(ctx) != nil {
+			return errOver
+		}
+	}
 }
 
 // differences returns source minus rollup for the touched buckets, non-zero

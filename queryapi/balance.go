@@ -209,12 +209,7 @@ func (b *burning) balance(ahead *projected) (*Balance, error) {
 	if err != nil {
 		return nil, err
 	}
-	var run Runway
-	if ahead.known() {
-		run, err = ahead.runway(b.entries, b.segments, state)
-	} else {
-		run, err = runwayOf(b.entries, b.segments, state, b.gross[runwayWindow], burnWindows[runwayWindow])
-	}
+	run, err := b.runway(state, ahead)
 	if err != nil {
 		return nil, err
 	}
@@ -224,6 +219,14 @@ func (b *burning) balance(ahead *projected) (*Balance, error) {
 	}
 	body.Runway, b.remaining = run, state.Remaining
 	return body, nil
+}
+
+// runway is when state, which was made of what was added, reaches 0.
+func (b *burning) runway(state *balance.State, ahead *projected) (Runway, error) {
+	if ahead.known() {
+		return ahead.runway(b.entries, b.segments, state)
+	}
+	return runwayOf(b.entries, b.segments, state, b.gross[runwayWindow], burnWindows[runwayWindow])
 }
 
 // balanceBody makes the wire form of what Burn says.

@@ -3,6 +3,7 @@ package queryapi
 import (
 	"context"
 	"fmt"
+	"maps"
 	"net/http"
 	"slices"
 	"strconv"
@@ -116,6 +117,20 @@ var querySettings = clickhouse.Settings{
 	"optimize_read_in_order": 1,
 }
 
+// crowd is from how many queries in flight on each has one thread: the others
+// have use for the rest, and two that split one read cost more than one.
+const crowd = 3
+
+// settingsFor are querySettings while so many queries are in flight.
+func settingsFor(inFlight int64) clickhouse.Settings {
+	if inFlight < crowd {
+		return querySettings
+	}
+	settings := maps.Clone(querySettings)
+	settings["max_threads"] = 1
+	return settings
+}
+
 // query runs a statement with bound parameters and calls scan for each row;
 // name labels it in metrics and errors.
 func (s *Server) query(ctx context.Context, name, statement string, bound parameters, scan func(scan func(...any) error) error) (err error) {
@@ -137,7 +152,7 @@ func (s *Server) query(ctx context.Context, name, statement string, bound parame
 	defer cancel()
 	ctx = clickhouse.Context(ctx,
 		clickhouse.WithParameters(clickhouse.Parameters(bound)),
-		clickhouse.WithSettings(querySettings),
+		clickhouse.WithSettings(settingsFor(s.metrics.inFlight.Load())),
 		clickhouse.WithProgress(func(p *clickhouse.Progress) {
 			s.metrics.queryReadRows.WithLabelValues(name).Add(float64(p.Rows))
 		}))

@@ -171,11 +171,11 @@ func (s *Server) outlookAt(ctx context.Context, in *OutlookInput, fresh freshnes
 		grant := decimal(in.grant.Total())
 		body.WhatIf.Grant = &grant
 	}
-	if err := s.foresee(body, in, burn, future, fresh); err != nil {
+	var today map[string]schemas.Total
+	if body.Burn, today, err = s.burnChange(ctx, in.WorkspaceID, states, windowEndAt(fresh)); err != nil {
 		return nil, err
 	}
-	body.Burn, err = s.burnChange(ctx, in.WorkspaceID, states, windowEndAt(fresh))
-	return body, err
+	return body, body.foresee(in, burn, future, today, fresh)
 }
 
 // outlookWeeks is how far the balance is shown at least: what a forecast learns
@@ -183,8 +183,8 @@ func (s *Server) outlookAt(ctx context.Context, in *OutlookInput, fresh freshnes
 const outlookWeeks = 8
 
 // foresee fills in what becomes of the balance, as things are and under the
-// what-if.
-func (s *Server) foresee(body *Outlook, in *OutlookInput, burn *burning, future projections, fresh freshness) error {
+// what-if; today is what campaigns used in the last day, gross.
+func (body *Outlook) foresee(in *OutlookInput, burn *burning, future projections, today map[string]schemas.Total, fresh freshness) error {
 	state, err := balance.Burn(burn.entries, burn.segments, burn.at)
 	if err != nil {
 		return err
@@ -193,38 +193,43 @@ func (s *Server) foresee(body *Outlook, in *OutlookInput, burn *burning, future 
 	to := max(state.Period.To, from+outlookWeeks*7*dayMillis)
 	body.From, body.To = instant(from), instant(to)
 	whole := future[wholeWorkspace]
+	if body.Baseline, err = burn.runway(state, whole); err != nil {
+		return err
+	}
+	changed := *burn
+	if in.grant > 0 {
+		changed.entries = append(slices.Clone(burn.entries), grantNow(in, burn.at))
+		// The grant is a cut of its own.
+		if changed.segments, err = withCut(changed.entries, burn.segments, burn.at); err != nil {
+			return err
+		}
+		if state, err = balance.Burn(changed.entries, changed.segments, burn.at); err != nil {
+			return err
+		}
+	}
 	if !whole.known() {
-		body.Baseline, err = runwayOf(burn.entries, burn.segments, state, burn.gross[runwayWindow], burnWindows[runwayWindow])
-		body.Runway = body.Baseline
+		// The rate of the last day, without that of the campaigns and changed.
+		rate := burn.gross[runwayWindow]
+		for _, id := range in.pause {
+			rate = rate.Sub(today[id])
+		}
+		changed.gross[runwayWindow] = forecast.Total(rate.Float() * in.Scale)
+		body.Runway, err = changed.runway(state, nil)
 		return err
 	}
-	if body.Baseline, err = whole.runway(burn.entries, burn.segments, state); err != nil {
-		return err
-	}
-	changed := *whole
 	var paused []*forecast.Sampled
 	for _, id := range in.pause {
 		if p := future[id]; p != nil {
 			paused = append(paused, &p.curve)
 		}
 	}
-	changed.curve = whole.curve.Without(paused)
-	changed.curve = changed.curve.Times(in.Scale)
-	entries, segments := burn.entries, burn.segments
-	if in.grant > 0 {
-		entries = append(slices.Clone(entries), grantNow(in, burn.at))
-		// The grant is a cut of its own.
-		if segments, err = withCut(entries, segments, burn.at); err != nil {
-			return err
-		}
-		if state, err = balance.Burn(entries, segments, burn.at); err != nil {
-			return err
-		}
-	}
-	if body.Runway, err = changed.runway(entries, segments, state); err != nil {
+	ahead := *whole
+	ahead.curve = whole.curve.Without(paused)
+	ahead.curve = ahead.curve.Times(in.Scale)
+	if body.Runway, err = changed.runway(state, &ahead); err != nil {
 		return err
 	}
-	return body.fill(entries, segments, state, &changed, from, to)
+	return body.fill(changed.entries, changed.segments, state, &ahead, from, to)
 }
 
 // grantNow is the grant of a what-if, effective in the minute that has begun.
@@ -313,8 +318,8 @@ func unusedPoints(futures [3]balance.Future) []UnusedPoint {
 }
 
 // burnChange compares the last day with the one before and with the same one a
-// week ago, campaign by campaign.
-func (s *Server) burnChange(ctx context.Context, workspaceID string, states map[string]campaignState, end schemas.Millis) (BurnChange, error) {
+// week ago, campaign by campaign, and returns what each used in it, gross.
+func (s *Server) burnChange(ctx context.Context, workspaceID string, states map[string]campaignState, end schemas.Millis) (BurnChange, map[string]schemas.Total, error) {
 	const day = dayMillis
 	q := rollup.Query{
 		Workspace: workspaceID, Group: rollup.ByCampaign,
@@ -322,7 +327,7 @@ func (s *Server) burnChange(ctx context.Context, workspaceID string, states map[
 	}
 	rows, err := s.sums(ctx, "burn_change", q)
 	if err != nil {
-		return BurnChange{}, err
+		return BurnChange{}, nil, err
 	}
 	type days struct{ weekAgo, yesterday, today schemas.Total }
 	var whole days
@@ -375,7 +380,11 @@ func (s *Server) burnChange(ctx context.Context, workspaceID string, states map[
 		body.Contributions = append(body.Contributions, c)
 	}
 	body.Summary = body.summary()
-	return body, nil
+	today := make(map[string]schemas.Total, len(byCampaign))
+	for id, d := range byCampaign {
+		today[id] = d.today
+	}
+	return body, today, nil
 }
 
 // summary says it in a sentence.

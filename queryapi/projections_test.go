@@ -174,6 +174,15 @@ func TestWhatIf(t *testing.T) {
 		*b.Contributions[0].SharePercent != 75 || b.SinceYesterday != "2.5" || b.Summary != "One is 67 % of the increase since the day before." {
 		t.Errorf("%+v %+v", b, b.Contributions)
 	}
+	// Where nothing is forecast the last day goes on: 80, of which 60 were cmp_1's.
+	h.now = h.now.Add(3 * time.Hour)
+	h.progress("ws_a", 2, h.now)
+	for query, want := range map[string]float64{"": 270, "?scale=0.5": 540, "?pause=cmp_2": 360, "?grant=100": 300} {
+		o := ask(query)
+		if got := hours(*o.Runway.ExhaustsAt); o.Runway.Method != "run_rate" || math.Abs(got-want) > 0.01 {
+			t.Errorf("%q: exhausted in %v h by %s, want %v", query, got, o.Runway.Method, want)
+		}
+	}
 	for _, query := range []string{"?pause=cmp_9", "?pause=a%20b", "?scale=-1", "?grant=0", "?grant=x", "?grant_expires_at=x", "?colour=red",
 		"?grant=5&grant_expires_at=2026-11-10T00:00:00Z", "?grant=5&grant_expires_at=2026-11-22T09:00:00Z"} {
 		if r := h.do(http.MethodGet, "/v1/workspaces/ws_a/projection"+query); r.status != http.StatusUnprocessableEntity {

@@ -2,6 +2,7 @@ package schemas
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/url"
 	"strings"
@@ -218,6 +219,10 @@ func RulesInForce(workspaceID string, rows []AlertRule) []AlertRule {
 const AlertRuleColumns = `workspace_id, rule_id, version, revision, kind, name, enabled, deleted, params, webhooks, secret_version,
     secret_rotated_at, silenced_until, updated_at, updated_by`
 
+// ErrUnreadableRule is that of a row which this version cannot read, as one that
+// a later version has written may be.
+var ErrUnreadableRule = errors.New("cannot be read")
+
 // ScanAlertRule reads a row of AlertRuleColumns by scan.
 func ScanAlertRule(scan func(...any) error) (AlertRule, error) {
 	var (
@@ -241,10 +246,10 @@ func ScanAlertRule(scan func(...any) error) (AlertRule, error) {
 		r.SilencedUntil = MillisOf(*silencedTill)
 	}
 	if r.Params, err = ParseAlertParams(r.Kind, []byte(params)); err != nil {
-		return r, fmt.Errorf("version %d of alert rule %s cannot be read: %w", r.Version, r.RuleID, err)
+		return r, fmt.Errorf("version %d of alert rule %s of workspace %s %w: %w", r.Version, r.RuleID, r.WorkspaceID, ErrUnreadableRule, err)
 	}
 	if err := json.Unmarshal([]byte(webhooks), &r.Webhooks); err != nil {
-		return r, fmt.Errorf("the webhooks of version %d of alert rule %s cannot be read: %w", r.Version, r.RuleID, err)
+		return r, fmt.Errorf("the webhooks of version %d of alert rule %s of workspace %s: it %w: %w", r.Version, r.RuleID, r.WorkspaceID, ErrUnreadableRule, err)
 	}
 	return r, nil
 }

@@ -164,6 +164,6 @@ func (a *aggregating) Run(ctx context.Context) error {
 
 // check is how aggregating is, for the ops port.
 func (a *aggregating) check() queryapi.Check {
-	healthy := func(ctx context.Context) error { return errors.Join(a.aggregator.Health(ctx), a.notifier.Health()) }
-	return queryapi.Check{Name: "aggregator", Ready: healthy, Live: healthy}
+	ready := func(ctx context.Context) error { return errors.Join(a.aggregator.Ready(ctx), a.notifier.Health()) }
+	return queryapi.Check{Name: "aggregator", Ready: ready, Live: a.aggregator.Live}
 }
