@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"maps"
 	"math/rand/v2"
+	"net"
 	"net/http"
 	"net/url"
 	"slices"
@@ -194,12 +195,28 @@ type result struct {
 // errRefused says that a destination may not be asked at all.
 var errRefused = errors.New("not allowed")
 
+// said is an error as those may read it who wrote the rule: without addresses,
+// which would tell them what is in a network that they cannot see.
+func said(err error) string {
+	var lookup *net.DNSError
+	var dial *net.OpError
+	switch {
+	case errors.Is(err, errRefused):
+		return "not allowed: the address is not public"
+	case errors.As(err, &lookup):
+		return "cannot look up the host: " + lookup.Err
+	case errors.As(err, &dial) && dial.Op == "dial":
+		return "cannot connect: " + dial.Err.Error()
+	}
+	return err.Error()
+}
+
 // judge makes a row of a result.
 func judge(d delivery, r result, now time.Time) entry {
 	a := entry{delivery: d, at: now, status: r.status}
 	switch {
 	case r.err != nil:
-		a.reason = r.err.Error()
+		a.reason = said(r.err)
 	case !r.ok:
 		a.reason = fmt.Sprintf("HTTP %d %s", r.status, http.StatusText(r.status))
 	}
