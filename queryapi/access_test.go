@@ -92,7 +92,7 @@ func TestEveryOperationRefusesWhoMayNotAndTellsNoTenant(t *testing.T) {
 		s.config(c)
 		c.Issuer, c.Registerer = queryapi.Issuer{URL: i.URL, Audience: "drawdown-api"}, prometheus.NewRegistry()
 	})
-	// The session of the site's own issuer is as good on this server.
+	// A session is of the issuer of its server, which is another one.
 	s.signIn(s.issuer.Link(), "1")
 	address, err := url.Parse(s.url)
 	if err != nil {
@@ -167,7 +167,7 @@ func TestEveryOperationRefusesWhoMayNotAndTellsNoTenant(t *testing.T) {
 			continue
 		}
 		for _, workspace := range []string{"ws_a", "ws_b", "ws_none"} {
-			r := ask(server, o.method, o.target(workspace), "Cookie", cookie)
+			r := ask(s.server, o.method, o.target(workspace), "Cookie", cookie)
 			var p queryapi.Problem
 			if err := json.Unmarshal(r.body, &p); err != nil || r.status != http.StatusForbidden || p.Code != queryapi.CodeCrossOrigin {
 				t.Errorf("%s with a cookie alone: %d %s", name, r.status, r.body)
