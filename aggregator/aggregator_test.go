@@ -66,10 +66,16 @@ func (r *rig) start() (*aggregator.Aggregator, func()) { return r.startIn("aggre
 // startIn runs one in a group.
 func (r *rig) startIn(group string) (a *aggregator.Aggregator, stop func()) {
 	r.t.Helper()
+	return r.startWith(group, prometheus.NewRegistry())
+}
+
+// startWith runs one in a group, with metrics.
+func (r *rig) startWith(group string, registry *prometheus.Registry) (a *aggregator.Aggregator, stop func()) {
+	r.t.Helper()
 	a, err := aggregator.New(aggregator.Config{
 		Brokers: []string{r.broker.Addr}, Group: group, Topics: r.broker.Topics, Partitions: 4, Epoch: 1,
 		ClickHouse: r.conn, SessionTimeout: 2 * time.Second,
-		Now: r.clock, Log: slog.New(slog.NewTextHandler(r, nil)), Registerer: prometheus.NewRegistry(),
+		Now: r.clock, Log: slog.New(slog.NewTextHandler(r, nil)), Registerer: registry,
 	})
 	if err != nil {
 		r.t.Fatal(err)
