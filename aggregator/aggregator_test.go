@@ -154,8 +154,18 @@ func (r *rig) counted() {
 // countedIn says so of some partitions.
 func (r *rig) countedIn(parts ...int) {
 	r.t.Helper()
+	r.countedAt(r.clock(), parts...)
+}
+
+// countedTo says so up to a watermark.
+func (r *rig) countedTo(watermark time.Time) {
+	r.t.Helper()
+	r.countedAt(watermark, 0, 1, 2, 3)
+}
+
+func (r *rig) countedAt(now time.Time, parts ...int) {
+	r.t.Helper()
 	r.revision++
-	now := r.clock()
 	for _, topic := range r.broker.Topics.Inputs() {
 		for _, part := range parts {
 			r.exec("INSERT INTO ingest_progress (topic, epoch, kpart, next_offset, watermark, at) VALUES (?, 1, ?, ?, ?, ?)",

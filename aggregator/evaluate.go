@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -135,12 +136,7 @@ func (w *watch) evaluate(ctx context.Context, p *part, ids []string, watermark s
 		if ctx.Err() != nil {
 			return failed, ctx.Err()
 		}
-		ws := p.workspaces[id]
-		figures, err := w.figures(ctx, ws, watermark)
-		if err == nil {
-			err = w.record(ctx, p, ws, ws.book.Advance(ws.rules, figures))
-		}
-		if err == nil {
+		if err := w.evaluateOne(ctx, p, p.workspaces[id], watermark); err == nil {
 			delete(p.again, id)
 		} else {
 			p.again[id] = true
@@ -149,6 +145,37 @@ func (w *watch) evaluate(ctx context.Context, p *part, ids []string, watermark s
 		w.a.metrics.evaluated.Inc()
 	}
 	return failed, nil
+}
+
+// ledgerReads bounds how often a ledger is read for one evaluation; who writes
+// entries faster than that is looked at a second later.
+const ledgerReads = 3
+
+// evaluateOne evaluates the rules of a workspace. Its ledger is read before its
+// usage, because it says between which instants to sum up; so a grant may be
+// missing although what was used of it is not, and whatever is about to be
+// told is told only if the ledger, read again after the usage, is the same.
+func (w *watch) evaluateOne(ctx context.Context, p *part, ws *workspace, watermark schemas.Millis) error {
+	for range ledgerReads {
+		figures, err := w.figures(ctx, ws, watermark)
+		if err != nil {
+			return err
+		}
+		book := maps.Clone(ws.book)
+		transitions := book.Advance(ws.rules, figures)
+		if len(transitions) > 0 {
+			changed := make(map[string]bool)
+			if err := w.readEntries(ctx, p, []string{ws.id}, changed); err != nil {
+				return err
+			}
+			if len(changed) > 0 {
+				continue
+			}
+		}
+		ws.book = book
+		return w.record(ctx, p, ws, transitions)
+	}
+	return errors.New("its ledger changes while it is read")
 }
 
 // observe steps the rules that watch the watermark itself.
@@ -248,8 +275,12 @@ func (ws *workspace) lifeDue(now time.Time) bool {
 }
 
 // figures reads what rules look at of a workspace.
+//
+// The ledger is taken as of now: everything that was counted is in the usage, a
+// little of it after the watermark, and what paid for that must be there, too.
 func (w *watch) figures(ctx context.Context, ws *workspace, watermark schemas.Millis) (*alerts.Figures, error) {
-	segments, err := balance.Segments(ws.entries, watermark)
+	now := min(max(watermark, millisOf(w.a.cfg.Now())), watermark+alerts.StaleAfter)
+	segments, err := balance.Segments(ws.entries, now)
 	if err != nil {
 		return nil, err
 	}
@@ -285,7 +316,7 @@ func (w *watch) figures(ctx context.Context, ws *workspace, watermark schemas.Mi
 			}
 		}
 	}
-	state, err := balance.Burn(ws.entries, segments, watermark)
+	state, err := balance.Burn(ws.entries, segments, now)
 	if err != nil {
 		return nil, err
 	}

@@ -3,6 +3,7 @@ package aggregator_test
 import (
 	"context"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -165,4 +166,36 @@ func TestWhatComesSoonAfterALookIsLookedAt(t *testing.T) {
 	r.now = r.now.Add(6 * time.Second)
 	r.mu.Unlock()
 	eventually(t, "the alert", func() bool { return fmt.Sprint(r.states("ws_a", "mine")) == "[cmp_11 firing]" })
+}
+
+// TestAGrantThatIsInForceCounts although the watermark has not reached it yet:
+// what is used of it is counted already.
+func TestAGrantThatIsInForceCounts(t *testing.T) {
+	r := newRig(t)
+	begin := r.clock().AddDate(0, 0, -1).Truncate(time.Minute)
+	r.grant("ws_a", "g1", 1000_000_000, begin, nil)
+	r.insert(event{"ws_a", "cmp_1", begin.Add(time.Hour), 850_000_000})
+	r.counted()
+	r.start()
+	eventually(t, "a projection", func() bool { return len(r.projections("ws_a")) > 0 })
+	// Half a minute before the watermark gets there.
+	now := r.clock().Add(40 * time.Second)
+	r.grant("ws_a", "g2", 1000_000_000, now.Truncate(time.Minute), nil)
+	r.insert(event{"ws_a", "cmp_1", now.Add(-time.Second), 500_000_000})
+	r.rule("ws_a", "mine", 1, 1, schemas.BalanceBelow, true, `{"credits":"1000000"}`)
+	r.mu.Lock()
+	r.now = now
+	r.mu.Unlock()
+	r.countedTo(now.Add(-30 * time.Second))
+	eventually(t, "a look", func() bool { return fmt.Sprint(r.states("ws_a", "mine")) == "[1 firing]" })
+	var detail string
+	if err := r.conn.QueryRow(t.Context(), "SELECT detail FROM alert_incidents WHERE rule_id = 'mine'").Scan(&detail); err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(detail, `"remaining":"650"`) {
+		t.Errorf("%s", detail)
+	}
+	if got := r.states("ws_a", "default-balance"); len(got) > 0 {
+		t.Errorf("told although a grant covers it: %q", got)
+	}
 }

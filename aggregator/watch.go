@@ -180,6 +180,13 @@ func (w *watch) lookAt(ctx context.Context, p *part, now rollup.Progress, touche
 	if err := w.readRules(ctx, p, looked); err != nil { // of workspaces that are new
 		return err
 	}
+	if !p.begun {
+		// The first projection reads all hours: who has just taken over does not
+		// let alerts of what is left and used wait for it.
+		if _, err := w.evaluate(ctx, p, slices.Sorted(maps.Keys(looked)), now.Watermark); err != nil {
+			return err
+		}
+	}
 	// Rules do without what cannot be projected, and other workspaces without
 	// one that cannot be evaluated; both are tried again by themselves.
 	projected := w.project(ctx, p, now.Watermark)
