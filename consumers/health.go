@@ -20,6 +20,7 @@ type trouble struct {
 	since time.Time
 	said  time.Time
 	last  error
+	at    time.Time // of last
 }
 
 const troubleEvery = 30 * time.Second
@@ -35,7 +36,18 @@ func (t *trouble) note(what string, err error) {
 		t.said = now
 		t.log.Warn(what, "system", t.system, "since", t.since, "error", err)
 	}
-	t.last = err
+	t.last, t.at = err, now
+}
+
+// clearSince is clear after what was begun at an instant: one that was under way
+// when something else failed says nothing about what comes.
+func (t *trouble) clearSince(what string, began time.Time) {
+	t.mu.Lock()
+	later := t.at.After(began)
+	t.mu.Unlock()
+	if !later {
+		t.clear(what)
+	}
 }
 
 func (t *trouble) clear(what string) {

@@ -94,28 +94,31 @@ func (p *partition) mend(ctx context.Context, b *batch) error {
 			}
 		}
 	}
-	return p.mendActivity(ctx, b)
+	// When campaigns were used last is not compared: the latest holds, so saying
+	// it again does no harm.
+	_, err := p.insert(ctx, "campaign_activity", p.token(b.span, "campaign_activity"), activityInput(b.tables[0]))
+	return err
 }
 
-// activityMend says again when the campaigns of a range were used last: the
-// latest holds, so it is not compared.
-const activityMend = `INSERT INTO campaign_activity SELECT workspace_id, campaign_id, max(time) FROM events
-WHERE epoch = ? AND kpart = ? AND koff BETWEEN ? AND ? AND time >= fromUnixTimestamp64Milli(?, 'UTC') AND time <= fromUnixTimestamp64Milli(?, 'UTC')
-GROUP BY workspace_id, campaign_id`
-
-// mendActivity puts in what a crash kept from campaign_activity.
-func (p *partition) mendActivity(ctx context.Context, b *batch) error {
-	from, to := b.tables[0].timeRange()
-	retry := backoff{most: p.c.retryMost}
-	for {
-		err := p.c.db.Exec(ctx, activityMend, p.c.Epoch, uint16(p.id), uint64(b.first), uint64(b.last), from, to)
-		if err == nil {
-			return nil
+// activityInput is when each campaign of the rows was used last.
+func activityInput(t *rows) proto.Input {
+	type pair struct{ workspace, campaign string }
+	latest := make(map[pair]int64)
+	for i, at := range t.time.ColInt64 {
+		key := pair{string(t.workspace.row(i)), string(t.campaign.row(i))}
+		if known, ok := latest[key]; !ok || at > known {
+			latest[key] = at
 		}
-		p.c.storeErrors.note("cannot say when campaigns were used last, trying again", err)
-		if retry.sleep(ctx) != nil {
-			return errOver
-		}
+	}
+	var workspace, campaign stringColumn
+	var last timeColumn
+	for key, at := range latest {
+		workspace.append([]byte(key.workspace))
+		campaign.append([]byte(key.campaign))
+		last.Append(at)
+	}
+	return proto.Input{
+		{Name: "workspace_id", Data: &workspace}, {Name: "campaign_id", Data: &campaign}, {Name: "last_event_at", Data: &last},
 	}
 }
 

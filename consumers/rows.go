@@ -26,8 +26,9 @@ type rows struct {
 	kpart     uint16Column
 	koff      uint64Column
 	repair    uint8Column
-	micro     *int64Column // credits_micro, where the table has it
-	named     []named      // every column under its name, the ones above included
+	micro     *int64Column  // credits_micro, where the table has it
+	campaign  *stringColumn // campaign_id of events
+	named     []named       // every column under its name, the ones above included
 	fill      func(ev *schemas.Event)
 	anyTime   bool // compared over all times, not only those of the rows
 	words     int  // bytes that action and source take in their dictionaries
@@ -68,7 +69,7 @@ func (r *rows) eventColumns() func(*schemas.Event) {
 		micro           int64Column
 		attributes      mapColumn
 	)
-	r.micro = &micro
+	r.micro, r.campaign = &micro, &campaign
 	action.size, source.size = &r.words, &r.words
 	r.add("campaign_id", &campaign)
 	r.add("action", &action)

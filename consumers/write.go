@@ -68,11 +68,11 @@ func (p *partition) insert(ctx context.Context, table, token string, in proto.In
 		if !p.gen.leased() {
 			return false, errOver
 		}
-		started := time.Now()
+		started, sent := time.Now(), p.c.now()
 		err := p.insertOnce(ctx, table, token, in)
 		if err == nil {
 			p.c.metrics.insertSeconds.WithLabelValues(table).Observe(time.Since(started).Seconds())
-			p.c.storeErrors.clear("ClickHouse takes inserts again")
+			p.c.storeErrors.clearSince("ClickHouse takes inserts again", sent)
 			return attempt == 1, nil
 		}
 		if errors.Is(err, errOver) || ctx.Err() != nil {

@@ -24,8 +24,7 @@ const (
 // two rows of one version, because a deduplication window is over, the first
 // one stands.
 const alertRulesQuery = `
-SELECT rule_id, version, revision, kind, name, enabled, deleted, params, webhooks, secret_version,
-    secret_rotated_at, silenced_until, updated_at, updated_by
+SELECT ` + schemas.AlertRuleColumns + `
 FROM alert_rules
 WHERE workspace_id = {workspace:String}%s
 ORDER BY rule_id, version DESC, updated_at, updated_by
@@ -38,35 +37,11 @@ func (s *Server) readAlertRules(ctx context.Context, workspaceID, condition stri
 	bound.String("workspace", workspaceID)
 	bound.Integer("limit", maxRuleIDs+maxRules)
 	err := s.query(ctx, "alert_rules", fmt.Sprintf(alertRulesQuery, condition), bound, func(scan func(...any) error) error {
-		rule, err := scanAlertRule(workspaceID, scan)
+		rule, err := schemas.ScanAlertRule(scan)
 		rules = append(rules, rule)
 		return err
 	})
 	return rules, err
-}
-
-func scanAlertRule(workspaceID string, scan func(...any) error) (schemas.AlertRule, error) {
-	r := schemas.AlertRule{WorkspaceID: workspaceID}
-	var (
-		enabled, deleted          uint8
-		params, webhooks          string
-		secretRotated, silentTill *time.Time
-		updatedAt                 time.Time
-	)
-	err := scan(&r.RuleID, &r.Version, &r.Revision, (*string)(&r.Kind), &r.Name, &enabled, &deleted, &params, &webhooks, &r.SecretVersion,
-		&secretRotated, &silentTill, &updatedAt, &r.UpdatedBy)
-	if err != nil {
-		return r, err
-	}
-	r.Enabled, r.Deleted = enabled != 0, deleted != 0
-	r.SecretRotatedAt, r.SilencedUntil, r.UpdatedAt = millisOrNone(secretRotated), millisOrNone(silentTill), millisOf(updatedAt)
-	if r.Params, err = schemas.ParseAlertParams(r.Kind, []byte(params)); err != nil {
-		return r, fmt.Errorf("version %d of alert rule %s cannot be read: %w", r.Version, r.RuleID, err)
-	}
-	if err := json.Unmarshal([]byte(webhooks), &r.Webhooks); err != nil {
-		return r, fmt.Errorf("the webhooks of version %d of alert rule %s cannot be read: %w", r.Version, r.RuleID, err)
-	}
-	return r, nil
 }
 
 // alertRules returns what holds in a workspace, deleted rules among them.
