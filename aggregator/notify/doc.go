@@ -46,6 +46,11 @@
 //     alert.firing and alert.resolved with the webhook-id for id. Where nothing
 //     was left when an alert of kind balance_below fired, a credits.exhausted
 //     with id incident_id/exhausted goes before it in the same request.
+//   - Each step plans what is at hand, what came lately and, while a full look
+//     is under way, a page of the last three days. What is at hand is bounded;
+//     what does not fit is found again by the next full look, which then follows
+//     in seconds; so do first attempts past the 5,000 a question finds. Limits count
+//     incidents and never rows, which would part resolved from firing.
 //   - Default rules without a row have no webhooks; the topic has them.
 //   - Proxies of the environment are not used: the address judged would be
 //     theirs.

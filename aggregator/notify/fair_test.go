@@ -114,22 +114,115 @@ func TestEveryWorkspaceHasItsTurn(t *testing.T) {
 	}
 }
 
-// TestOneWorkspaceWithTooManyIncidentsLeavesThoseOfOthers, though they are older.
-func TestOneWorkspaceWithTooManyIncidentsLeavesThoseOfOthers(t *testing.T) {
+// TestManyIncidentsAreAllToldInOrder: one workspace owes many times what is
+// kept at hand, all fired and most resolved before the first look, and one of
+// its receivers is away; another workspace owes a little. Nothing is lost,
+// nobody is told of an end before the beginning, and nobody waits for the first.
+func TestManyIncidentsAreAllToldInOrder(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
+	r.n.bounds = bounds{page: 7, open: 12, openOwn: 8}
+	hook, away, other := newReceiver(t, nil), newReceiver(t, nil), newReceiver(t, nil)
+	away.setAnswer(http.StatusInternalServerError)
+	r.rule(testRule{workspace: "ws_many", id: "rule_1", webhooks: []map[string]string{standard(hook.URL)}})
+	r.rule(testRule{workspace: "ws_many", id: "rule_0", webhooks: []map[string]string{standard(away.URL)}})
+	r.rule(testRule{workspace: "ws_few", id: "rule_1", webhooks: []map[string]string{standard(other.URL)}})
+	const incidents = 60
+	var want []string
+	for i := range incidents {
+		r.incident("ws_many", "rule_0", name("a", i), "firing")
+		r.incident("ws_many", "rule_1", name("i", i), "firing")
+		want = append(want, name("i", i)+"/firing")
+		r.clock.advance(time.Millisecond)
+	}
+	for i := range incidents - 5 {
+		r.incident("ws_many", "rule_1", name("i", i), "resolved")
+		want = append(want, name("i", i)+"/resolved")
+	}
 	r.incident("ws_few", "rule_1", "few", "firing")
+	r.step()
+	if got := other.ids(); !slices.Equal(got, []string{"few/firing"}) {
+		t.Errorf("after one step the other workspace was told %q", got)
+	}
+	steps := 0
+	for ; len(hook.ids()) < len(want) && steps < 500; steps++ {
+		r.clock.advance(lookEvery)
+		r.step()
+		if most := max(len(r.n.open)-r.n.bounds.open, r.n.openOf["ws_many"]-r.n.bounds.openOwn); most > 0 {
+			t.Fatalf("%d more at hand than there is room for", most)
+		}
+	}
+	got := hook.ids()
+	for i := range incidents {
+		fired, resolved := slices.Index(got, name("i", i)+"/firing"), slices.Index(got, name("i", i)+"/resolved")
+		if resolved >= 0 && resolved < fired {
+			t.Errorf("%s: resolved is request %d, firing %d", name("i", i), resolved, fired)
+		}
+	}
+	slices.Sort(got)
+	slices.Sort(want)
+	if !slices.Equal(got, want) {
+		t.Errorf("after %d steps %d messages of %d arrived: %q", steps, len(got), len(want), got)
+	}
+	away.setAnswer(http.StatusNoContent)
+	toldAll := func() bool {
+		told := make(map[string]bool)
+		for _, row := range r.deliveries() {
+			if row.destination == away.URL && row.outcome == "delivered" {
+				told[row.webhookID] = true
+			}
+		}
+		return len(told) == incidents
+	}
+	for steps = 0; !toldAll() && steps < 500; steps++ {
+		r.clock.advance(time.Minute)
+		r.step()
+	}
+	if !toldAll() {
+		t.Errorf("the one that was away is not told of all %d", incidents)
+	}
+}
+
+// TestLimitsCountIncidentsAndNotRows: as many as fill a page, of two rows each,
+// and one more of a workspace that has the newest.
+func TestLimitsCountIncidentsAndNotRows(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	r.n.own(r.clock.now())
+	const incidents = 6_000
 	err := r.conn.Exec(t.Context(), `INSERT INTO alert_incidents (workspace_id, incident_id, state, rule_id, rule_revision, kind, at, recorded_at, message, detail)
-		SELECT 'ws_many', toString(number), 'firing', 'rule_1', 1, 'quota_used', now64(3), now64(3) + INTERVAL 1 MINUTE, 'm', '{}' FROM numbers(?)`, maxIncidents)
+		SELECT 'ws_many', toString(number % ?), if(number < ?, 'firing', 'resolved'), 'rule_1', 1, 'quota_used', now64(3), now64(3), 'm', '{}' FROM numbers(?)`, incidents, incidents, 2*incidents)
 	if err != nil {
 		t.Fatal(err)
 	}
-	found, err := r.n.readIncidents(t.Context(), []int{0, 1, 2, 3}, time.Hour)
+	r.incident("ws_few", "rule_1", "few", "firing")
+	found, err := r.n.readFresh(t.Context(), time.Hour)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if found[incidentKey{"ws_few", "few"}] == nil || len(found) != maxOwnIncidents+1 {
+	if found[incidentKey{"ws_few", "few"}] == nil || len(found) != r.n.bounds.page {
 		t.Errorf("%d incidents, %v of ws_few", len(found), found[incidentKey{"ws_few", "few"}])
+	}
+	seen := make(map[incidentKey]*incident)
+	for after, steps := (incidentKey{}), 0; steps < 10; steps++ {
+		page, err := r.n.readPage(t.Context(), after)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for k, i := range page {
+			seen[k] = i
+			if k.workspaceID > after.workspaceID || k.workspaceID == after.workspaceID && k.incidentID > after.incidentID {
+				after = k
+			}
+		}
+	}
+	if len(seen) != incidents+1 {
+		t.Errorf("%d incidents in all pages, want %d", len(seen), incidents+1)
+	}
+	for k, i := range seen {
+		if i.firing == nil || (i.resolved == nil) != (k.workspaceID == "ws_few") {
+			t.Fatalf("%v was parted: %+v", k, i)
+		}
 	}
 }
 

@@ -1,10 +1,12 @@
 package notify
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net/http"
 	"net/netip"
 	"slices"
@@ -56,9 +58,11 @@ const (
 	// visible and still be found by the next look: many times the longest
 	// INSERT of a row.
 	lookOverlap = 2 * time.Minute
-	// fullLookEvery is how often a look goes back lookBack all the same, for
+	// fullLookEvery is how often all of lookBack is looked at all the same, for
 	// destinations that were named since and rows that came later than that.
 	fullLookEvery = 10 * time.Minute
+	// overflowLookEvery is how often while more is owed than is kept at hand.
+	overflowLookEvery = 10 * time.Second
 	// lookBack is how old an incident may be that nobody has dealt with: a
 	// weekend without anybody running and some.
 	lookBack = 72 * time.Hour
@@ -77,10 +81,11 @@ type Notifier struct {
 	wake    chan struct{}
 
 	// Of the loop alone.
-	owned    []int
-	open     map[incidentKey]*incident // not settled everywhere, as far as is known
-	lookedAt time.Time                 // the last look that succeeded began then
-	fullAt   time.Time                 // the same of looks that went back lookBack
+	bounds bounds
+	owned  []int
+	open   map[incidentKey]*incident // not settled everywhere, as far as is known
+	openOf map[string]int            // the same, counted by workspace
+	looks  looks
 
 	workers sync.WaitGroup
 	mu      sync.Mutex
@@ -91,6 +96,28 @@ type Notifier struct {
 	known     map[key]progress
 	healthyAt time.Time
 	failure   error
+}
+
+// bounds are those of memory, at about 1 kB an incident. What is not kept at
+// hand is found again by the next full look, so they delay and lose nothing.
+type bounds struct {
+	page    int // what one question finds
+	open    int // what is kept at hand
+	openOwn int // the same of one workspace, so that it leaves room for others
+}
+
+// defaultBounds: more is owed at a time only where very many campaigns cross
+// their quotas together, or a receiver of those is away.
+var defaultBounds = bounds{page: 5_000, open: 20_000, openOwn: 5_000}
+
+// looks says what the next step has to look at: what is fresh, and a page of a
+// full look, which goes through all of lookBack in the order of incidents.
+type looks struct {
+	freshAt time.Time   // the last look for what is fresh began then
+	fullAt  time.Time   // the last full look began then; zero: none has
+	under   bool        // it goes on behind after
+	after   incidentKey // the last one seen
+	more    bool        // something is owed that is not at hand
 }
 
 // New checks cfg. It does no I/O.
@@ -112,7 +139,9 @@ func New(cfg Config) (*Notifier, error) {
 		metrics: newMetrics(cfg.Registerer),
 		client:  newClient(guard{allowed: cfg.AllowedNetworks}, nil),
 		wake:    make(chan struct{}, 1),
+		bounds:  defaultBounds,
 		open:    make(map[incidentKey]*incident),
+		openOf:  make(map[string]int),
 		busy:    make(map[key]underWay),
 		pauses:  make(map[receiver]time.Time),
 		known:   make(map[key]progress),
@@ -197,25 +226,48 @@ func (n *Notifier) noteHealth(ctx context.Context, err error) {
 // to sending.
 func (n *Notifier) step(ctx, sending context.Context) error {
 	now := n.cfg.Now()
-	if err := n.look(ctx, now); err != nil {
+	n.own(now)
+	before := n.looks
+	err := n.stepOver(ctx, sending, now)
+	if err != nil {
+		n.looks = before // what was found is to be found again
+	}
+	return err
+}
+
+// own forgets what it knew of others' partitions.
+func (n *Notifier) own(now time.Time) {
+	owned := slices.Clone(n.cfg.Owned())
+	slices.Sort(owned)
+	if !slices.Equal(owned, n.owned) {
+		n.owned, n.open, n.openOf = owned, make(map[incidentKey]*incident), make(map[string]int)
+		n.looks = looks{freshAt: now}
+	}
+}
+
+func (n *Notifier) stepOver(ctx, sending context.Context, now time.Time) error {
+	about, err := n.look(ctx, now)
+	if err != nil {
 		return err
 	}
-	if len(n.open) == 0 {
+	if len(about) == 0 {
 		n.metrics.oldest.Set(0)
 		return nil
 	}
 	// Before the tables are asked: what is recorded meanwhile is still busy.
 	busy := n.begun()
-	state, err := n.readState(ctx, n.open)
+	state, err := n.readState(ctx, about)
 	if err != nil {
 		return err
 	}
 	n.remember(state.progress, now)
 	p := plan{now: now, busy: busy, state: state, topic: n.topic()}
-	var done []incidentKey
-	for id, i := range n.open {
+	var done, owed []*incident
+	for _, i := range about {
 		if p.add(i) {
-			done = append(done, id)
+			done = append(done, i)
+		} else {
+			owed = append(owed, i)
 		}
 	}
 	n.metrics.oldest.Set(p.oldest.Seconds())
@@ -223,40 +275,83 @@ func (n *Notifier) step(ctx, sending context.Context) error {
 	if err := n.record(ctx, uuid.NewString(), p.settled...); err != nil {
 		return err
 	}
-	for _, id := range done {
-		delete(n.open, id)
-	}
+	n.keepAtHand(done, owed)
 	n.start(sending, p.due)
 	return nil
 }
 
-// look brings n.open up to date.
-func (n *Notifier) look(ctx context.Context, now time.Time) error {
-	owned := slices.Clone(n.cfg.Owned())
-	slices.Sort(owned)
-	full := !slices.Equal(owned, n.owned) || now.Sub(n.fullAt) >= fullLookEvery
-	if full {
-		n.owned, n.open, n.fullAt = owned, make(map[incidentKey]*incident), time.Time{}
+// look returns what there is to plan: what is at hand, what is fresh and a page
+// of everything, if a full look is under way.
+func (n *Notifier) look(ctx context.Context, now time.Time) (map[incidentKey]*incident, error) {
+	if len(n.owned) == 0 {
+		return nil, nil
 	}
-	if len(owned) == 0 {
-		return nil
+	about := maps.Clone(n.open)
+	fresh, err := n.readFresh(ctx, now.Sub(n.looks.freshAt)+lookOverlap)
+	if err != nil {
+		return nil, err
 	}
-	age := lookBack
-	if !full {
-		age = now.Sub(n.lookedAt) + lookOverlap
+	maps.Copy(about, fresh)
+	n.looks.freshAt = now
+	if len(fresh) == n.bounds.page {
+		n.looks.more = true
 	}
-	found, err := n.readIncidents(ctx, owned, age)
+	return about, n.lookAtPage(ctx, now, about)
+}
+
+// lookAtPage adds the next page of a full look to about, if one is under way
+// or due.
+func (n *Notifier) lookAtPage(ctx context.Context, now time.Time, about map[incidentKey]*incident) error {
+	l := &n.looks
+	every := fullLookEvery
+	if l.more {
+		every = overflowLookEvery
+	}
+	if !l.under {
+		if now.Sub(l.fullAt) < every {
+			return nil
+		}
+		*l = looks{freshAt: l.freshAt, fullAt: now}
+	}
+	page, err := n.readPage(ctx, l.after)
 	if err != nil {
 		return err
 	}
-	for _, i := range found {
-		n.open[i.incidentKey] = i
+	maps.Copy(about, page)
+	for k := range page {
+		if cmp.Or(cmp.Compare(k.workspaceID, l.after.workspaceID), cmp.Compare(k.incidentID, l.after.incidentID)) > 0 {
+			l.after = k
+		}
 	}
-	n.lookedAt = now
-	if full {
-		n.fullAt = now
+	if l.under = len(page) == n.bounds.page; l.under {
+		n.Wake() // for the next one
 	}
 	return nil
+}
+
+// keepAtHand has what is owed be looked at by every step, as far as there is
+// room. The oldest are kept first; the rest is for the next full look.
+func (n *Notifier) keepAtHand(done, owed []*incident) {
+	for _, i := range done {
+		if n.open[i.incidentKey] != nil {
+			delete(n.open, i.incidentKey)
+			if n.openOf[i.workspaceID]--; n.openOf[i.workspaceID] == 0 {
+				delete(n.openOf, i.workspaceID)
+			}
+		}
+	}
+	slices.SortFunc(owed, func(a, b *incident) int { return a.firing.recordedAt.Compare(b.firing.recordedAt) })
+	for _, i := range owed {
+		switch {
+		case n.open[i.incidentKey] != nil:
+			n.open[i.incidentKey] = i // it may be resolved by now
+		case len(n.open) >= n.bounds.open || n.openOf[i.workspaceID] >= n.bounds.openOwn:
+			n.looks.more = true
+		default:
+			n.open[i.incidentKey] = i
+			n.openOf[i.workspaceID]++
+		}
+	}
 }
 
 // topic is the destination of every incident, if there is one.

@@ -19,12 +19,6 @@ const (
 	// whose fate is unknown then.
 	queryTimeout  = 20 * time.Second
 	insertTimeout = 10 * time.Second
-	// maxIncidents bounds what a look finds, at about 1 kB each; the newest
-	// matter most. No installation that means it has that many in three days.
-	maxIncidents = 50_000
-	// maxOwnIncidents bounds what a look finds of one workspace, so that one
-	// with very many leaves room for those of the others.
-	maxOwnIncidents = maxIncidents / 10
 	// maxRuleVersions bounds what is read of a rule's past. Destinations count
 	// as named from the oldest one read.
 	maxRuleVersions = 200
@@ -33,27 +27,55 @@ const (
 // querySettings bound every question.
 var querySettings = clickhouse.Settings{"max_execution_time": 15, "max_memory_usage": 1 << 30}
 
-// The incidents of which a row came lately, with all of theirs. There is one
-// row per incident and state.
-const incidentsQuery = `
+// freshQuery asks for the incidents of which a row came lately, each with all
+// of its rows. The first of every workspace come before the second of any.
+const freshQuery = `
 SELECT workspace_id, incident_id, state, rule_id, rule_revision, kind, subject, at, recorded_at, message, detail
 FROM alert_incidents
 WHERE state IN ('firing', 'resolved') AND (workspace_id, incident_id) IN (
+    SELECT workspace_id, incident_id
+    FROM (
+        SELECT workspace_id, incident_id, min(recorded_at) AS came
+        FROM alert_incidents
+        WHERE recorded_at >= now64(3, 'UTC') - toIntervalMillisecond({age:Int64})
+            AND bitAnd(kafkaMurmurHash(workspace_id), 0x7fffffff) % {partitions:UInt32} IN {owned:Array(UInt32)}
+            AND state IN ('firing', 'resolved')
+        GROUP BY workspace_id, incident_id)
+    ORDER BY row_number() OVER (PARTITION BY workspace_id ORDER BY came, incident_id), came, workspace_id
+    LIMIT {limit:UInt32})`
+
+// pageQuery asks for the same of lookBack, page by page: those behind a place.
+const pageQuery = `
+SELECT workspace_id, incident_id, state, rule_id, rule_revision, kind, subject, at, recorded_at, message, detail
+FROM alert_incidents
+WHERE state IN ('firing', 'resolved') AND workspace_id >= {workspace:String} AND (workspace_id, incident_id) IN (
     SELECT workspace_id, incident_id FROM alert_incidents
     WHERE recorded_at >= now64(3, 'UTC') - toIntervalMillisecond({age:Int64})
         AND bitAnd(kafkaMurmurHash(workspace_id), 0x7fffffff) % {partitions:UInt32} IN {owned:Array(UInt32)}
-        AND state IN ('firing', 'resolved'))
-ORDER BY recorded_at DESC
-LIMIT {own:UInt32} BY workspace_id
-LIMIT {limit:UInt32}`
+        AND state IN ('firing', 'resolved')
+        AND workspace_id >= {workspace:String} AND (workspace_id, incident_id) > ({workspace:String}, {incident:String})
+    GROUP BY workspace_id, incident_id
+    ORDER BY workspace_id, incident_id
+    LIMIT {limit:UInt32})`
 
-// readIncidents returns what fired or was resolved within age, by ClickHouse's
-// own clock.
-func (n *Notifier) readIncidents(ctx context.Context, owned []int, age time.Duration) (map[incidentKey]*incident, error) {
-	bound := parameters{"age": fmt.Sprint(age.Milliseconds()), "partitions": fmt.Sprint(n.cfg.Partitions), "limit": fmt.Sprint(maxIncidents), "own": fmt.Sprint(maxOwnIncidents)}
-	bound.integers("owned", owned)
-	found, rows, own := make(map[incidentKey]*incident), 0, make(map[string]int)
-	err := n.query(ctx, incidentsQuery, bound, func(scan func(...any) error) error {
+// readFresh returns what fired or was resolved within age, by ClickHouse's own
+// clock; a page at most.
+func (n *Notifier) readFresh(ctx context.Context, age time.Duration) (map[incidentKey]*incident, error) {
+	return n.readIncidents(ctx, freshQuery, age, parameters{})
+}
+
+// readPage returns the page behind a place, of lookBack.
+func (n *Notifier) readPage(ctx context.Context, after incidentKey) (map[incidentKey]*incident, error) {
+	return n.readIncidents(ctx, pageQuery, lookBack, parameters{"workspace": after.workspaceID, "incident": after.incidentID})
+}
+
+// readIncidents returns incidents whole: a limit counts incidents and never
+// rows, else it could part what resolved from what fired (invariant 2).
+func (n *Notifier) readIncidents(ctx context.Context, statement string, age time.Duration, bound parameters) (map[incidentKey]*incident, error) {
+	bound["age"], bound["partitions"], bound["limit"] = fmt.Sprint(age.Milliseconds()), fmt.Sprint(n.cfg.Partitions), fmt.Sprint(n.bounds.page)
+	bound.integers("owned", n.owned)
+	found := make(map[incidentKey]*incident)
+	err := n.query(ctx, statement, bound, func(scan func(...any) error) error {
 		var m message
 		if err := scan(&m.workspaceID, &m.incidentID, &m.state, &m.ruleID, &m.ruleRevision, &m.kind, &m.subject, &m.at, &m.recordedAt, &m.text, &m.detail); err != nil {
 			return err
@@ -68,17 +90,10 @@ func (n *Notifier) readIncidents(ctx context.Context, owned []int, age time.Dura
 		} else {
 			i.resolved = &m
 		}
-		rows++
-		if own[m.workspaceID]++; own[m.workspaceID] == maxOwnIncidents {
-			n.cfg.Log.WarnContext(ctx, "too many alert incidents of a workspace: its oldest are not delivered", "workspace_id", m.workspaceID, "rows", maxOwnIncidents)
-		}
 		return nil
 	})
 	if err != nil {
 		return nil, fmt.Errorf("cannot read alert_incidents: %w", err)
-	}
-	if rows == maxIncidents {
-		n.cfg.Log.WarnContext(ctx, "too many alert incidents: the oldest are not delivered", "rows", rows)
 	}
 	return found, nil
 }
