@@ -25,8 +25,8 @@ type Outlook struct {
 	WhatIf      WhatIf         `json:"what_if" doc:"What was asked for, read"`
 	Runway      Runway         `json:"runway" doc:"Under the what-if"`
 	Baseline    Runway         `json:"baseline" doc:"The runway as things are"`
-	Balance     []BalancePoint `json:"balance" nullable:"false" doc:"What will be left, from now to the end of the period and at least eight weeks; empty where nothing forecasts"`
-	Unused      []UnusedPoint  `json:"unused" nullable:"false" doc:"Credits that will be left of grants when they expire, soonest first"`
+	Balance     []BalancePoint `json:"balance" nullable:"false" doc:"What will be left, from now to the end of the period and at least eight weeks, also where a grant begins, one expires and nothing is left; at most 2,000 points, of a ledger with more such instants an even choice. Empty where nothing forecasts"`
+	Unused      []UnusedPoint  `json:"unused" nullable:"false" doc:"Credits that will be left of grants when they expire, soonest first; the soonest 2,000"`
 	Burn        BurnChange     `json:"burn" doc:"Gross credits per hour of the last day, as they were, and what makes the change"`
 	Figures
 }
@@ -60,7 +60,21 @@ type BurnChange struct {
 	SinceYesterday Decimal        `json:"since_yesterday" doc:"More than the day before; negative: less"`
 	SinceLastWeek  Decimal        `json:"since_last_week" doc:"More than the same day a week ago"`
 	Summary        string         `json:"summary" doc:"For people"`
-	Contributions  []Contribution `json:"contributions" nullable:"false" doc:"The largest change since yesterday first"`
+	Contributions  []Contribution `json:"contributions" nullable:"false" doc:"The largest change since yesterday first; the first 100, and what is paused by the what-if"`
+	Other          *OtherBurn     `json:"other" doc:"The sum of the campaigns that are not among them; null: all are"`
+}
+
+// TransformSchema lets other be null.
+func (BurnChange) TransformSchema(_ huma.Registry, schema *huma.Schema) *huma.Schema {
+	return nullable(schema, "other")
+}
+
+// OtherBurn is the part of many campaigns in how fast credits go.
+type OtherBurn struct {
+	Campaigns      int     `json:"campaigns" doc:"How many"`
+	PerHour        Decimal `json:"per_hour"`
+	SinceYesterday Decimal `json:"since_yesterday"`
+	SinceLastWeek  Decimal `json:"since_last_week"`
 }
 
 // Contribution is a campaign's part in it.
@@ -172,7 +186,7 @@ func (s *Server) outlookAt(ctx context.Context, in *OutlookInput, fresh freshnes
 		body.WhatIf.Grant = &grant
 	}
 	var today map[string]schemas.Total
-	if body.Burn, today, err = s.burnChange(ctx, in.WorkspaceID, states, windowEndAt(fresh)); err != nil {
+	if body.Burn, today, err = s.burnChange(ctx, in.WorkspaceID, states, windowEndAt(fresh), in.pause); err != nil {
 		return nil, err
 	}
 	return body, body.foresee(in, burn, future, today, fresh)
@@ -265,61 +279,100 @@ const outlookPoints = 60
 func (body *Outlook) fill(entries []balance.Entry, segments []balance.Segment, state *balance.State, ahead *projected, from, to schemas.Millis) error {
 	quantiles := [...]forecast.Quantile{forecast.P90, forecast.P50, forecast.P10} // of usage: little is left where much is used
 	var futures [len(quantiles)]balance.Future
-	at := []schemas.Millis{}
+	var grid []schemas.Millis
 	for i := range schemas.Millis(outlookPoints) + 1 {
 		point := from + (to-from)*i/outlookPoints
-		at = append(at, point-point%minuteMillis)
+		grid = append(grid, point-point%minuteMillis)
 	}
+	kept, changes := []schemas.Millis{grid[0], grid[outlookPoints]}, []schemas.Millis{}
 	for i, q := range quantiles {
 		var err error
 		if futures[i], err = balance.Foresee(entries, segments, state, ahead.curve.Along(q), to); err != nil {
 			return err
 		}
+		if at := futures[i].ExhaustedAt; at != schemas.NoInstant && exhaustedMinute(at) <= to {
+			kept = append(kept, exhaustedMinute(at))
+		}
 		for _, change := range futures[i].Changes {
-			at = append(at, change.At)
+			changes = append(changes, change.At)
 		}
 	}
-	slices.Sort(at)
-	at = slices.Compact(at)
-	for _, instantAt := range at {
-		var left [len(quantiles)]Decimal
-		for i, q := range quantiles {
-			remaining := state.Remaining.Sub(ahead.curve.Along(q).Used(instantAt).Sub(ahead.curve.Along(q).Used(state.At)).Max(schemas.Total{}))
-			for _, change := range futures[i].Changes {
-				if change.At <= instantAt {
-					remaining = remaining.Add(change.Delta)
-				}
-			}
-			left[i] = decimal(remaining)
-		}
-		body.Balance = append(body.Balance, BalancePoint{instant(instantAt), left[0], left[1], left[2]})
+	at := curveInstants(kept, changes, grid, schemas.MaxPoints)
+	var left [len(quantiles)][]Decimal
+	for i, q := range quantiles {
+		left[i] = leftAt(state, futures[i].Changes, ahead.curve.Along(q), at)
+	}
+	for i, instantAt := range at {
+		body.Balance = append(body.Balance, BalancePoint{instant(instantAt), left[0][i], left[1][i], left[2][i]})
 	}
 	body.Unused = unusedPoints(futures)
 	return nil
 }
 
+// curveInstants are the instants of a curve, ascending and at most so many:
+// those that are kept, those at which it changes, an even choice if they are
+// too many, and a grid for as long as there is room for all of it.
+func curveInstants(kept, changes, grid []schemas.Millis, most int) []schemas.Millis {
+	sorted := func(lists ...[]schemas.Millis) []schemas.Millis {
+		all := slices.Concat(lists...)
+		slices.Sort(all)
+		return slices.Compact(all)
+	}
+	if all := sorted(kept, changes, grid); len(all) <= most {
+		return all
+	}
+	kept, changes = sorted(kept), sorted(changes)
+	room := most - len(kept)
+	if len(changes) <= room {
+		return sorted(kept, changes)
+	}
+	chosen := make([]schemas.Millis, room)
+	for i := range chosen {
+		chosen[i] = changes[i*len(changes)/room]
+	}
+	return sorted(kept, chosen)
+}
+
+// leftAt is what is left at ascending instants if usage goes on along a curve.
+func leftAt(state *balance.State, changes []balance.Change, curve balance.Outlook, at []schemas.Millis) []Decimal {
+	left, changed, next, before := make([]Decimal, len(at)), schemas.Total{}, 0, curve.Used(state.At)
+	for i, instantAt := range at {
+		for ; next < len(changes) && changes[next].At <= instantAt; next++ {
+			changed = changed.Add(changes[next].Delta)
+		}
+		used := curve.Used(instantAt).Sub(before).Max(schemas.Total{})
+		left[i] = decimal(state.Remaining.Sub(used).Add(changed))
+	}
+	return left
+}
+
 // unusedPoints puts together what expires; much expires where little is used.
 func unusedPoints(futures [3]balance.Future) []UnusedPoint {
 	points := []UnusedPoint{}
-	amount := func(f balance.Future, at schemas.Millis) Decimal {
-		for _, unused := range f.Unused {
-			if unused.At == at {
-				return decimal(unused.Credits)
-			}
+	var amounts [2]map[schemas.Millis]schemas.Total
+	for i := range amounts {
+		amounts[i] = make(map[schemas.Millis]schemas.Total, len(futures[i].Unused))
+		for _, unused := range futures[i].Unused {
+			amounts[i][unused.At] = unused.Credits
 		}
-		return decimal(schemas.Total{})
 	}
-	for _, unused := range futures[2].Unused {
+	most := futures[2].Unused
+	for _, unused := range most[:min(len(most), schemas.MaxPoints)] {
 		points = append(points, UnusedPoint{
-			At: instant(unused.At), P10: amount(futures[0], unused.At), P50: amount(futures[1], unused.At), P90: amount(futures[2], unused.At),
+			At: instant(unused.At), P10: decimal(amounts[0][unused.At]), P50: decimal(amounts[1][unused.At]), P90: decimal(unused.Credits),
 		})
 	}
 	return points
 }
 
+// maxContributions is how many campaigns are named as causes: more than anybody
+// reads, and some 25 kB.
+const maxContributions = 100
+
 // burnChange compares the last day with the one before and with the same one a
 // week ago, campaign by campaign, and returns what each used in it, gross.
-func (s *Server) burnChange(ctx context.Context, workspaceID string, states map[string]campaignState, end schemas.Millis) (BurnChange, map[string]schemas.Total, error) {
+// Beyond the largest, those that are named are named.
+func (s *Server) burnChange(ctx context.Context, workspaceID string, states map[string]campaignState, end schemas.Millis, named []string) (BurnChange, map[string]schemas.Total, error) {
 	const day = dayMillis
 	q := rollup.Query{
 		Workspace: workspaceID, Group: rollup.ByCampaign,
@@ -367,8 +420,15 @@ func (s *Server) burnChange(ctx context.Context, workspaceID string, states map[
 		return c.Max(c.Neg())
 	}
 	slices.SortFunc(ids, func(a, b string) int { return cmp.Or(size(b).Cmp(size(a)), cmp.Compare(a, b)) })
-	for _, id := range ids {
+	var rest days
+	left := 0
+	for i, id := range ids {
 		d := byCampaign[id]
+		if i >= maxContributions && !slices.Contains(named, id) {
+			left++
+			rest.weekAgo, rest.yesterday, rest.today = rest.weekAgo.Add(d.weekAgo), rest.yesterday.Add(d.yesterday), rest.today.Add(d.today)
+			continue
+		}
 		c := Contribution{
 			CampaignID: id, Name: stringOrNull(states[id].name), PerHour: perHour(d.today), SharePercent: percent(d.today, whole.today),
 			SinceYesterday: perHour(change(d)), SinceLastWeek: perHour(d.today.Sub(d.weekAgo)),
@@ -378,6 +438,11 @@ func (s *Server) burnChange(ctx context.Context, workspaceID string, states map[
 			c.ChangePercent = &share
 		}
 		body.Contributions = append(body.Contributions, c)
+	}
+	if left > 0 {
+		body.Other = &OtherBurn{
+			Campaigns: left, PerHour: perHour(rest.today), SinceYesterday: perHour(change(&rest)), SinceLastWeek: perHour(rest.today.Sub(rest.weekAgo)),
+		}
 	}
 	body.Summary = body.summary()
 	today := make(map[string]schemas.Total, len(byCampaign))

@@ -206,8 +206,7 @@ func (p *projected) runway(entries []balance.Entry, segments []balance.Segment, 
 			return answer, err
 		}
 		if future.ExhaustedAt != schemas.NoInstant && future.ExhaustedAt < horizon {
-			// To the minute: nobody knows it better.
-			*c.to = instantOrNull((future.ExhaustedAt + minuteMillis/2) / minuteMillis * minuteMillis)
+			*c.to = instantOrNull(exhaustedMinute(future.ExhaustedAt))
 		}
 	}
 	if answer.ExhaustsAt == nil {
@@ -217,4 +216,10 @@ func (p *projected) runway(entries []balance.Entry, segments []balance.Segment, 
 		return because("beyond_5_years")
 	}
 	return answer, nil
+}
+
+// exhaustedMinute is when nothing is left, to the minute: nobody knows it
+// better.
+func exhaustedMinute(at schemas.Millis) schemas.Millis {
+	return (at + minuteMillis/2) / minuteMillis * minuteMillis
 }

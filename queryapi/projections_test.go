@@ -5,6 +5,8 @@ import (
 	"math"
 	"math/big"
 	"net/http"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -188,5 +190,93 @@ func TestWhatIf(t *testing.T) {
 		if r := h.do(http.MethodGet, "/v1/workspaces/ws_a/projection"+query); r.status != http.StatusUnprocessableEntity {
 			t.Errorf("%s: %d %s", query, r.status, r.body)
 		}
+	}
+}
+
+// TestOutlookOfThousandsOfGrantsHasABoundedCurve: 6,000 grants, half of them
+// about to begin, all of which expire one after the other; and 5,000 campaigns.
+func TestOutlookOfThousandsOfGrantsHasABoundedCurve(t *testing.T) {
+	t.Parallel()
+	h := newHarness(t, at(t, "2026-11-22T09:00:00Z"))
+	ledger := func(workspace string, grants int) {
+		h.exec(`INSERT INTO credit_entries (workspace_id, time, event_id, type, grant_id, credits_micro, class, priority, effective_at, expires_at, koff)
+			SELECT ?, toDateTime64(?, 3, 'UTC') + toIntervalMinute(if(number % 2 = 0, -60, 7 * number)) AS effective, concat('ev', toString(number)), 'credits.granted',
+				concat('g', toString(number)), 3000000, 'paid', 100, effective, effective + toIntervalMinute(10 + 3 * number), number
+			FROM numbers(?)`, workspace, h.now.Unix(), grants)
+		h.exec(`INSERT INTO events (workspace_id, time, event_id, campaign_id, credits_micro, koff)
+			SELECT ?, toDateTime64(?, 3, 'UTC') - toIntervalHour(1 + 24 * (number % 2)), concat('c', toString(number)), concat('cmp_', toString(intDiv(number, 2))), 1 + number, number
+			FROM numbers(10000)`, workspace, h.now.Unix())
+		h.progress(workspace, 1, h.now)
+		h.project(workspace, "*", 0, 1, 56, nil)
+	}
+	h.campaign("ws_a", "cmp_7", "Seven", "ACTIVE", h.now.AddDate(0, 0, -2), nil)
+	ledger("ws_a", 6000)
+	began := time.Now()
+	o := getInto[queryapi.Outlook](h, "/v1/workspaces/ws_a/projection?pause=cmp_7")
+	t.Logf("%d points in %v", len(o.Balance), time.Since(began))
+	if len(o.Balance) != 2000 || o.Balance[0].At != o.From || o.Balance[1999].At != o.To || len(o.Unused) != 2000 {
+		t.Errorf("%d points from %v to %v of %v to %v, %d unused", len(o.Balance), o.Balance[0].At, o.Balance[len(o.Balance)-1].At, o.From, o.To, len(o.Unused))
+	}
+	index := slices.IndexFunc(o.Balance, func(p queryapi.BalancePoint) bool { return p.At == *o.Runway.ExhaustsAt })
+	if index < 0 {
+		t.Fatalf("no point at %s", *o.Runway.ExhaustsAt)
+	}
+	if left, err := strconv.ParseFloat(string(o.Balance[index].P50), 64); err != nil || math.Abs(left) > 3 {
+		t.Errorf("when nothing is left there is %s", o.Balance[index].P50)
+	}
+	// What is chosen is even: no stretch of the ledger is left out.
+	longest, last := 0.0, time.Time{}
+	for i, p := range o.Balance[:1990] {
+		instant := at(t, string(p.At))
+		if i > 0 {
+			longest = max(longest, instant.Sub(last).Minutes())
+		}
+		last = instant
+	}
+	if longest > 120 {
+		t.Errorf("%v minutes without a point, of a ledger with one instant in twenty at least", longest)
+	}
+	// The largest changes are named, and what is paused; the rest is a sum.
+	b := o.Burn
+	if len(b.Contributions) != 101 || b.Other == nil || b.Other.Campaigns != 4899 || b.Contributions[100].CampaignID != "cmp_7" {
+		t.Fatalf("%d contributions, other %+v", len(b.Contributions), b.Other)
+	}
+	sum := func(field func(perHour, yesterday, week string) string) *big.Rat {
+		total := new(big.Rat)
+		for _, c := range b.Contributions {
+			v, _ := new(big.Rat).SetString(field(string(c.PerHour), string(c.SinceYesterday), string(c.SinceLastWeek)))
+			total.Add(total, v)
+		}
+		v, _ := new(big.Rat).SetString(field(string(b.Other.PerHour), string(b.Other.SinceYesterday), string(b.Other.SinceLastWeek)))
+		return total.Add(total, v)
+	}
+	for _, c := range []struct {
+		want  queryapi.Decimal
+		field func(perHour, yesterday, week string) string
+	}{
+		{b.PerHour, func(v, _, _ string) string { return v }},
+		{b.SinceYesterday, func(_, v, _ string) string { return v }},
+		{b.SinceLastWeek, func(_, _, v string) string { return v }},
+	} {
+		want, _ := new(big.Rat).SetString(string(c.want))
+		// Each rate is rounded to a micro-credit by itself.
+		if diff := new(big.Rat).Sub(sum(c.field), want); diff.Abs(diff).Cmp(big.NewRat(102, 1_000_000)) > 0 {
+			t.Errorf("they add up to %s, want %s", sum(c.field).FloatString(6), c.want)
+		}
+	}
+	// A ledger that fits keeps every instant, beside the grid where there is room.
+	ledger("ws_b", 900)
+	o = getInto[queryapi.Outlook](h, "/v1/workspaces/ws_b/projection")
+	points := make(map[string]bool)
+	for _, p := range o.Balance {
+		points[string(p.At)] = true
+	}
+	for _, u := range o.Unused {
+		if !points[string(u.At)] {
+			t.Errorf("no point at %s, when %s expires", u.At, u.P90)
+		}
+	}
+	if n := len(o.Balance); n < 1350 || n > 2000 {
+		t.Errorf("%d points of a ledger with 900 grants", n)
 	}
 }
