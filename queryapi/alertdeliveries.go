@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -21,13 +22,13 @@ type AlertDeliveries struct {
 type AlertDelivery struct {
 	At            Instant      `json:"at" doc:"When it ended"`
 	WebhookID     string       `json:"webhook_id" doc:"incident_id/state, the same however often it is sent"`
-	IncidentID    string       `json:"incident_id"`
-	State         string       `json:"state" enum:"firing,resolved"`
+	IncidentID    string       `json:"incident_id" doc:"Of a test an id of its own, test-..., of no incident"`
+	State         string       `json:"state" enum:"firing,resolved,test"`
 	RuleID        string       `json:"rule_id"`
 	RuleVersion   uint32       `json:"rule_version" doc:"Version of the rule that named the destination; 0: none did"`
 	Destination   string       `json:"destination" doc:"URL, of which only the host is shown without alerts:write; or name of the topic"`
 	Format        string       `json:"format" enum:"standard,slack,topic"`
-	Attempt       uint16       `json:"attempt" doc:"From 1; 0: nothing was sent"`
+	Attempt       uint16       `json:"attempt" doc:"From 1; 0: nothing was sent, or of a test that it was asked for"`
 	Outcome       AlertOutcome `json:"outcome"`
 	Status        *uint16      `json:"status" doc:"HTTP status of the answer; null: there was none"`
 	Error         string       `json:"error" doc:"Why it is not delivered; empty: it is"`
@@ -49,10 +50,15 @@ type AlertDeliveriesInput struct {
 	WorkspaceID string       `path:"workspace_id"`
 	IncidentID  string       `query:"incident_id" doc:"Only of this incident"`
 	RuleID      string       `query:"rule_id" doc:"Only of this rule"`
+	WebhookID   string       `query:"webhook_id" doc:"Only of this message" example:"test-0197c9d2-7c1e-7b44-9b0e-3f6f0d6f1a01/test"`
+	State       string       `query:"state" enum:"firing,resolved,test" doc:"Only of messages of this state"`
+	From        string       `query:"from" doc:"Only what ended here or later, RFC 3339" example:"2026-11-01T00:00:00Z"`
+	To          string       `query:"to" doc:"Only what ended before, RFC 3339" example:"2026-12-01T00:00:00Z"`
 	Outcome     AlertOutcome `query:"outcome" doc:"Only these"`
 	Limit       int          `query:"limit" minimum:"1" maximum:"1000" default:"100"`
 	Cursor      string       `query:"cursor" doc:"next_cursor of the page before, with the same other parameters. What is sent meanwhile is left to the next listing"`
 
+	times  Range
 	cursor *deliveryPlace
 }
 
@@ -65,12 +71,13 @@ type deliveryPlace struct {
 }
 
 func (in *AlertDeliveriesInput) listing() []string {
-	return []string{"alert-deliveries", in.WorkspaceID, in.IncidentID, in.RuleID, string(in.Outcome)}
+	return []string{"alert-deliveries", in.WorkspaceID, in.IncidentID, in.RuleID, string(in.Outcome), in.WebhookID, in.State, in.From, in.To}
 }
 
 // Resolve names every wrong parameter.
 func (in *AlertDeliveriesInput) Resolve(ctx huma.Context) []error {
-	errs := strict(ctx)
+	in.times = Range{From: in.From, To: in.To}
+	errs := slices.Concat(strict(ctx), in.times.resolve())
 	if in.Cursor != "" {
 		var c deliveryPlace
 		if err := decodeCursor(in.Cursor, &c); err != nil || c.Digest != digest(in.listing()) {
@@ -104,17 +111,25 @@ WHERE workspace_id = {workspace:String}`
 func deliveriesStatement(in *AlertDeliveriesInput) (string, parameters) {
 	statement, bound := deliveriesQuery, parameters{}
 	bound.String("workspace", in.WorkspaceID)
-	if in.IncidentID != "" {
-		statement += " AND incident_id = {incident:String}"
-		bound.String("incident", in.IncidentID)
+	for _, filter := range []struct{ name, value, condition string }{
+		{"incident", in.IncidentID, " AND incident_id = {incident:String}"},
+		{"rule", in.RuleID, " AND rule_id = {rule:String}"},
+		{"message", in.WebhookID, " AND webhook_id = {message:String}"},
+		{"state", in.State, " AND state = {state:String}"},
+		{"outcome", string(in.Outcome), " AND outcome = {outcome:String}"},
+	} {
+		if filter.value != "" {
+			statement += filter.condition
+			bound.String(filter.name, filter.value)
+		}
 	}
-	if in.RuleID != "" {
-		statement += " AND rule_id = {rule:String}"
-		bound.String("rule", in.RuleID)
+	if in.times.from != schemas.NoInstant {
+		statement += " AND at >= fromUnixTimestamp64Milli({from:Int64}, 'UTC')"
+		bound.Integer("from", int64(in.times.from))
 	}
-	if in.Outcome != "" {
-		statement += " AND outcome = {outcome:String}"
-		bound.String("outcome", string(in.Outcome))
+	if in.times.to != schemas.NoInstant {
+		statement += " AND at < fromUnixTimestamp64Milli({to:Int64}, 'UTC')"
+		bound.Integer("to", int64(in.times.to))
 	}
 	if c := in.cursor; c != nil {
 		statement += " AND at <= fromUnixTimestamp64Milli({at:Int64}, 'UTC')" +

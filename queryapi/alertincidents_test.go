@@ -312,6 +312,11 @@ func TestDeliveryPagesAreAllOfThemWhileOthersAreMade(t *testing.T) {
 		"incident": {url.Values{"incident_id": {"inc-2"}}, func(a attempt) bool { return a.incident == "inc-2" }},
 		"rule":     {url.Values{"rule_id": {"rule-inc-3"}}, func(a attempt) bool { return a.incident == "inc-3" }},
 		"outcome":  {url.Values{"outcome": {"refused"}}, func(a attempt) bool { return a.outcome == "refused" }},
+		"message":  {url.Values{"webhook_id": {"inc-1/firing"}, "state": {"firing"}}, func(a attempt) bool { return a.incident == "inc-1" }},
+		"time": {url.Values{"from": {begin.Add(time.Minute).Format(time.RFC3339)}, "to": {begin.Add(3 * time.Minute).Format(time.RFC3339)}},
+			func(a attempt) bool {
+				return !a.at.Before(begin.Add(time.Minute)) && a.at.Before(begin.Add(3*time.Minute))
+			}},
 	} {
 		var want, got []string
 		for _, a := range story {

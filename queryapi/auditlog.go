@@ -23,6 +23,8 @@ const (
 	actionRuleRotate  = "alert_rule.rotate_secret"
 	actionRuleSilence = "alert_rule.silence"
 	actionAcknowledge = "alert_incident.acknowledge"
+
+	actionRuleDeliverTest = "alert_rule.deliver_test"
 )
 
 // audit writes into the audit log who (the principal of ctx), in which request,
@@ -46,6 +48,11 @@ const insertTimeout = 10 * time.Second
 // insert writes one row as a native block, so that no value is part of the
 // statement, and waits until it is kept, also when the caller goes away.
 func (s *Server) insert(ctx context.Context, table, statement string, row ...any) error {
+	return s.insertRows(ctx, table, statement, [][]any{row})
+}
+
+// insertRows is insert of several, all or none of which are kept.
+func (s *Server) insertRows(ctx context.Context, table, statement string, rows [][]any) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), insertTimeout)
 	defer cancel()
 	batch, err := s.cfg.ClickHouse.PrepareBatch(ctx, statement)
@@ -53,8 +60,10 @@ func (s *Server) insert(ctx context.Context, table, statement string, row ...any
 		return fmt.Errorf("cannot insert into %s: %w", table, err)
 	}
 	defer func() { _ = batch.Close() }()
-	if err := batch.Append(row...); err != nil {
-		return fmt.Errorf("cannot insert into %s: %w", table, err)
+	for _, row := range rows {
+		if err := batch.Append(row...); err != nil {
+			return fmt.Errorf("cannot insert into %s: %w", table, err)
+		}
 	}
 	if err := batch.Send(); err != nil {
 		return fmt.Errorf("cannot insert into %s: %w", table, err)

@@ -10,6 +10,8 @@ import (
 	"net"
 	"net/http"
 	"slices"
+	"strconv"
+	"time"
 
 	"github.com/ClickHouse/clickhouse-go/v2"
 	"github.com/danielgtaylor/huma/v2"
@@ -32,6 +34,7 @@ const (
 	CodeAlertRuleConflict     Code = "alert_rule_conflict"
 	CodeTooManyAlertRules     Code = "too_many_alert_rules"
 	CodeIncidentNotFound      Code = "alert_incident_not_found"
+	CodeNoWebhooks            Code = "no_webhooks"
 	CodeWebhooksUnavailable   Code = "webhooks_unavailable"
 	CodeIssuerUnavailable     Code = "issuer_unavailable"
 	CodeCrossOrigin           Code = "cross_origin"
@@ -78,6 +81,7 @@ var problems = map[Code]struct {
 	CodeAlertRuleConflict:     {http.StatusConflict, "The alert rule was written meanwhile"},
 	CodeTooManyAlertRules:     {http.StatusUnprocessableEntity, "The workspace has too many alert rules"},
 	CodeIncidentNotFound:      {http.StatusNotFound, "No such alert incident"},
+	CodeNoWebhooks:            {http.StatusConflict, "The alert rule has no webhooks"},
 	CodeWebhooksUnavailable:   {http.StatusServiceUnavailable, "This server cannot sign for webhooks"},
 	CodeIssuerUnavailable:     {http.StatusServiceUnavailable, "The issuer of tokens does not answer"},
 	CodeCrossOrigin:           {http.StatusForbidden, "The request does not come from this site"},
@@ -137,6 +141,8 @@ type Problem struct {
 	Detail    string          `json:"detail,omitempty" doc:"What happened this time"`
 	RequestID string          `json:"request_id,omitempty" doc:"Names the request in the server's log"`
 	Errors    []ProblemDetail `json:"errors,omitempty" nullable:"false" doc:"Every wrong parameter"`
+
+	retryAfter time.Duration // whole seconds; 0: not said
 }
 
 // problem makes a Problem of code.
@@ -165,10 +171,14 @@ func (p *Problem) GetStatus() int { return p.Status }
 // GetHeaders makes Problem a huma.HeadersError: what is unavailable is worth
 // another try after a second.
 func (p *Problem) GetHeaders() http.Header {
-	if p.Status != http.StatusServiceUnavailable {
+	wait := p.retryAfter
+	if wait == 0 && p.Status == http.StatusServiceUnavailable {
+		wait = time.Second
+	}
+	if wait == 0 {
 		return nil
 	}
-	return http.Header{"Retry-After": {"1"}}
+	return http.Header{"Retry-After": {strconv.Itoa(int(wait.Seconds()))}}
 }
 
 // ContentType makes Problem a huma.ContentTypeFilter.

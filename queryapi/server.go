@@ -225,6 +225,7 @@ func (s *Server) route() error {
 	s.registerAlertIncidents(api)
 	s.registerAlertDeliveries(api)
 	s.registerAlertTests(api)
+	s.registerAlertTestDeliveries(api)
 	finishDocument(api.OpenAPI())
 
 	spec, err := encodeDocument(api.OpenAPI())

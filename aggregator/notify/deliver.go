@@ -232,7 +232,7 @@ func judge(d delivery, r result, now time.Time) entry {
 		a.outcome = outcomeRefused
 	case r.status == http.StatusGone:
 		a.outcome = outcomeDisabled
-	case !next.Before(d.msg.recordedAt.Add(giveUpAfter)):
+	case d.msg.state == stateTest || !next.Before(d.msg.recordedAt.Add(giveUpAfter)):
 		a.outcome = outcomeFailed
 	default:
 		a.outcome, a.nextAt = outcomeRetrying, &next

@@ -51,6 +51,9 @@
 //     what does not fit is found again by the next full look, which then follows
 //     in seconds; so do first attempts past the 5,000 a question finds. Limits count
 //     incidents and never rows, which would part resolved from firing.
+//   - A test (trial.go) is of no incident. Somebody who may write rules asks for
+//     it by rows of alert_deliveries; it is sent once, to webhooks alone, or
+//     given up after five minutes, because somebody waits for it.
 //   - Default rules without a row have no webhooks; the topic has them.
 //   - Proxies of the environment are not used: the address judged would be
 //     theirs.

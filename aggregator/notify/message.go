@@ -68,12 +68,19 @@ func (n *Notifier) content(m *message) content {
 	}
 }
 
-// link leads to the incident on the page; empty without a BaseURL.
+// link leads to the incident on the page, of a test to the rule; empty without
+// a BaseURL.
 func (n *Notifier) link(m *message) string {
 	if n.cfg.BaseURL == "" {
 		return ""
 	}
-	return n.cfg.BaseURL + "/settings/alerts?" + url.Values{"workspace": {m.workspaceID}, "incident": {m.incidentID}}.Encode()
+	to := url.Values{"workspace": {m.workspaceID}}
+	if m.state == stateTest {
+		to.Set("rule", m.ruleID)
+	} else {
+		to.Set("incident", m.incidentID)
+	}
+	return n.cfg.BaseURL + "/settings/alerts?" + to.Encode()
 }
 
 func instant(at time.Time) string { return at.UTC().Format("2006-01-02T15:04:05.000Z") }

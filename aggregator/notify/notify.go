@@ -250,13 +250,17 @@ func (n *Notifier) stepOver(ctx, sending context.Context, now time.Time) error {
 	if err != nil {
 		return err
 	}
-	if len(about) == 0 {
+	tests, err := n.readTests(ctx)
+	if err != nil {
+		return err
+	}
+	if len(about)+len(tests) == 0 {
 		n.metrics.oldest.Set(0)
 		return nil
 	}
 	// Before the tables are asked: what is recorded meanwhile is still busy.
 	busy := n.begun()
-	state, err := n.readState(ctx, about)
+	state, err := n.readState(ctx, about, tests)
 	if err != nil {
 		return err
 	}
@@ -269,6 +273,9 @@ func (n *Notifier) stepOver(ctx, sending context.Context, now time.Time) error {
 		} else {
 			owed = append(owed, i)
 		}
+	}
+	for _, t := range tests {
+		p.addTest(t)
 	}
 	n.metrics.oldest.Set(p.oldest.Seconds())
 	// Under another token next time: what stands by then is read first.

@@ -120,14 +120,17 @@ FROM alert_deliveries
 WHERE workspace_id IN {workspaces:Array(String)} AND rule_id IN {rules:Array(String)} AND outcome = 'disabled' AND status = 410
 GROUP BY workspace_id, rule_id, destination, format`
 
-// readState asks the tables about some incidents.
-func (n *Notifier) readState(ctx context.Context, about map[incidentKey]*incident) (*state, error) {
+// readState asks the tables about some incidents and tests.
+func (n *Notifier) readState(ctx context.Context, about map[incidentKey]*incident, tests []*test) (*state, error) {
 	workspaces, rules, incidents := map[string]bool{}, map[string]bool{}, map[string]bool{}
 	for id, i := range about {
 		if i.firing == nil {
 			continue
 		}
 		workspaces[id.workspaceID], rules[i.firing.ruleID], incidents[id.incidentID] = true, true, true
+	}
+	for _, t := range tests {
+		workspaces[t.msg.workspaceID], rules[t.msg.ruleID], incidents[t.msg.incidentID] = true, true, true
 	}
 	bound := parameters{"versions": fmt.Sprint(maxRuleVersions)}
 	bound.strings("workspaces", workspaces)
@@ -164,7 +167,7 @@ func (s *state) scanRule(scan func(...any) error) error {
 	r.destinations = parseWebhooks(webhooks)
 	latest := s.rules[id]
 	if latest == nil {
-		r.live = enabled != 0 && deleted == 0
+		r.live, r.deleted = enabled != 0 && deleted == 0, deleted != 0
 		r.since = make(map[destination]time.Time, len(r.destinations))
 		r.unbroken = r.destinations
 		latest = &r

@@ -39,7 +39,7 @@ type incident struct {
 	resolved *message
 }
 
-// message is a row of alert_incidents.
+// message is a row of alert_incidents, or a test.
 type message struct {
 	incidentKey
 	state        string
@@ -80,6 +80,7 @@ type ruleKey struct{ workspaceID, ruleID string }
 type rule struct {
 	version         uint32
 	live            bool // enabled and not deleted
+	deleted         bool
 	destinations    []destination
 	since           map[destination]time.Time // named without a break from there
 	unbroken        []destination             // named in every version read so far
