@@ -8,7 +8,8 @@
 // looks at the workspaces of which something was counted, and once a minute at
 // all. Looking at one reads its balance, evaluates its rules and records what
 // changed (evaluate.go). Twice a minute what campaigns and workspaces will have
-// used is projected anew (project.go) from hours kept in memory (series.go).
+// used is projected anew (project.go) from hours read (hours.go) and kept in
+// memory (series.go).
 //
 // # Invariants
 //

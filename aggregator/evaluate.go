@@ -401,7 +401,7 @@ func (ws *workspace) expected(from, to schemas.Millis) (float64, bool) {
 			middle = (middle + weeks[len(weeks)/2-1]) / 2
 		}
 		share := float64(min(to, hour+hourMillis)-max(from, hour)) / float64(hourMillis)
-		sum += middle * share / schemas.MicrosPerCredit
+		sum += middle * share
 	}
 	return sum, true
 }

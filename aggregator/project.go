@@ -63,6 +63,7 @@ func (w *watch) project(ctx context.Context, p *part, watermark schemas.Millis) 
 	if elapsed := now.Sub(p.projectedAt); elapsed >= 0 && elapsed < projectEvery {
 		return nil
 	}
+	first := p.projectedAt.IsZero()
 	p.projectedAt = now
 	var due []string
 	for _, id := range p.ids() {
@@ -71,91 +72,56 @@ func (w *watch) project(ctx context.Context, p *part, watermark schemas.Millis) 
 			due = append(due, id)
 		}
 	}
+	if len(due) == 0 {
+		return nil
+	}
 	begin := time.Now()
-	var failed []error // what stays as it was, and due
-	for chunk := range slices.Chunk(due, readChunk) {
-		if err := w.readHours(ctx, p, chunk, watermark); err != nil {
-			failed = append(failed, err)
-			continue
-		}
-		for _, id := range chunk {
+	if first {
+		w.a.log.InfoContext(ctx, "first projections begin: eight weeks are read", "partition", p.id, "workspaces", len(due))
+	}
+	err := w.projectAll(ctx, p, due, watermark)
+	took := time.Since(begin)
+	w.a.metrics.projectSeconds.Observe(took.Seconds())
+	if first {
+		w.a.log.InfoContext(ctx, "first projections end", "partition", p.id, "seconds", took.Seconds(), "complete", err == nil)
+	}
+	return err
+}
+
+// projectAll projects workspaces, those that are read together before others.
+// Whatever fails stays as it was, and due.
+func (w *watch) projectAll(ctx context.Context, p *part, due []string, watermark schemas.Millis) error {
+	var failed []error
+	var rows block
+	splits := splits{left: maxSplits}
+	for groups := p.groups(due); len(groups) > 0; groups = groups[1:] {
+		group := groups[0]
+		if err := w.readHours(ctx, p, group, watermark); err != nil {
 			if ctx.Err() != nil {
 				return ctx.Err()
 			}
-			if err := w.projectAndWrite(ctx, p.workspaces[id], watermark); err != nil {
-				failed = append(failed, fmt.Errorf("workspace %s: %w", id, err))
-			}
-		}
-	}
-	if len(due) > 0 {
-		w.a.metrics.projectSeconds.Observe(time.Since(begin).Seconds())
-	}
-	return errors.Join(failed...)
-}
-
-func (w *watch) projectAndWrite(ctx context.Context, ws *workspace, watermark schemas.Millis) error {
-	rows, err := w.projectOne(ctx, ws, watermark)
-	if err != nil {
-		return err
-	}
-	if err := w.writeProjections(ctx, ws, rows, watermark); err != nil {
-		return err
-	}
-	ws.changed, ws.projectedAt = false, watermark
-	w.a.metrics.projected.Add(float64(len(rows)))
-	return nil
-}
-
-// readHours brings the series of workspaces up to the watermark.
-func (w *watch) readHours(ctx context.Context, p *part, ids []string, watermark schemas.Millis) error {
-	var whole, recent []string
-	recentFrom := watermark - watermark%hourMillis - rereadHours*hourMillis
-	for _, id := range ids {
-		s := &p.workspaces[id].series
-		s.slide(watermark)
-		late := s.touched != 0 && s.touched < recentFrom
-		s.touched = 0
-		if s.wholeAt == 0 || late || watermark-s.wholeAt >= wholeEvery || watermark < s.wholeAt {
-			whole = append(whole, id)
-			s.wholeAt = watermark
-		} else {
-			recent = append(recent, id)
-		}
-	}
-	for _, c := range []struct {
-		ids  []string
-		from schemas.Millis
-	}{{whole, watermark - watermark%hourMillis - (seriesHours-1)*hourMillis}, {recent, recentFrom}} {
-		if len(c.ids) == 0 {
+			halves, err := splits.halve(p, group, err)
+			groups = append(groups, halves...)
+			failed = append(failed, err)
 			continue
 		}
-		for _, id := range c.ids {
-			p.workspaces[id].series.forget(c.from)
-		}
-		bound := rollup.Parameters{}
-		bound.Strings("workspaces", c.ids)
-		bound.Integer("from", int64(c.from/1000))
-		err := w.a.query(ctx, "hours", hoursQuery, bound, func(scan func(...any) error) error {
-			var (
-				id, campaignID string
-				starts         []uint32
-				gross          []float64
-			)
-			if err := scan(&id, &campaignID, &starts, &gross); err != nil {
-				return err
+		for _, id := range group {
+			if ctx.Err() != nil {
+				return ctx.Err()
 			}
-			p.workspaces[id].series.add(campaignID, starts, gross)
-			return nil
-		})
-		if err != nil {
-			// Whatever was not read, or not to its end, is read whole.
-			for _, id := range ids {
-				p.workspaces[id].series.wholeAt = 0
+			ws := p.workspaces[id]
+			projected, err := w.projectOne(ctx, ws, watermark)
+			if err != nil {
+				failed = append(failed, fmt.Errorf("workspace %s: %w", id, err))
+				continue
 			}
-			return err
+			rows.add(ws, projected)
+			if rows.count >= blockRows {
+				failed = append(failed, w.writeProjections(ctx, &rows, watermark))
+			}
 		}
 	}
-	return nil
+	return errors.Join(append(failed, w.writeProjections(ctx, &rows, watermark))...)
 }
 
 // projectOne projects a workspace and its campaigns at a watermark.
@@ -257,10 +223,7 @@ func (ws *workspace) parts(watermark schemas.Millis, life map[string]schemas.Tot
 	slices.Sort(ids)
 	parts := make([]forecast.Series, len(ids))
 	for i, id := range ids {
-		s := forecast.Series{At: watermark, Zone: ws.zone}
-		for _, micro := range ws.series.upTo(id, watermark) {
-			s.Hours = append(s.Hours, micro/schemas.MicrosPerCredit)
-		}
+		s := forecast.Series{At: watermark, Zone: ws.zone, Hours: ws.series.upTo(id, watermark)}
 		if state := ws.states[id]; state != nil {
 			s.Paused = state.paused()
 			s.Since = ws.since(id, state, life)
@@ -329,25 +292,58 @@ const writeTimeout = time.Minute
 const insertProjections = `INSERT INTO campaign_projections (workspace_id, campaign_id, made_at, watermark, method, at,
 	used_micro, mean_micro, p10_micro, p50_micro, p90_micro, quota_exhausts_at, curve_at, curve_mean, curve_p10, curve_p50, curve_p90)`
 
-// writeProjections writes a workspace's as one block, so that they are seen
+// blockRows is from how many rows on a block of projections is written: of
+// campaigns, each with a curve of 64 points, that is 13 MB.
+const blockRows = 5000
+
+// block is what is written at once: all of a workspace, so that they are seen
 // together.
-func (w *watch) writeProjections(ctx context.Context, ws *workspace, rows []*projection, watermark schemas.Millis) error {
+type block struct {
+	workspaces []*workspace
+	rows       [][]*projection // of each
+	count      int
+}
+
+func (b *block) add(ws *workspace, rows []*projection) {
+	b.workspaces, b.rows, b.count = append(b.workspaces, ws), append(b.rows, rows), b.count+len(rows)
+}
+
+// writeProjections writes a block and empties it. If that fails, its workspaces
+// are due as before.
+func (w *watch) writeProjections(ctx context.Context, b *block, watermark schemas.Millis) error {
+	if b.count == 0 {
+		return nil
+	}
+	defer func() { *b = block{} }()
+	if ctx.Err() != nil {
+		return ctx.Err() // somebody else's by now
+	}
+	if err := w.insertProjections(ctx, b, watermark); err != nil {
+		return fmt.Errorf("cannot write projections of %d workspaces: %w", len(b.workspaces), err)
+	}
+	for _, ws := range b.workspaces {
+		ws.changed, ws.projectedAt = false, watermark
+	}
+	w.a.metrics.projected.Add(float64(b.count))
+	return nil
+}
+
+func (w *watch) insertProjections(ctx context.Context, b *block, watermark schemas.Millis) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), writeTimeout)
 	defer cancel()
 	batch, err := w.a.cfg.ClickHouse.PrepareBatch(ctx, insertProjections)
 	if err != nil {
-		return fmt.Errorf("cannot write projections: %w", err)
+		return err
 	}
 	madeAt := w.a.cfg.Now().UTC()
-	for _, p := range rows {
-		if err := batch.Append(append([]any{ws.id, p.campaignID, madeAt, timeOf(watermark)}, p.columns()...)...); err != nil {
-			return fmt.Errorf("cannot write projections: %w", errors.Join(err, batch.Abort()))
+	for i, ws := range b.workspaces {
+		for _, p := range b.rows[i] {
+			if err := batch.Append(append([]any{ws.id, p.campaignID, madeAt, timeOf(watermark)}, p.columns()...)...); err != nil {
+				return errors.Join(err, batch.Abort())
+			}
 		}
 	}
-	if err := batch.Send(); err != nil {
-		return fmt.Errorf("cannot write projections: %w", err)
-	}
-	return nil
+	return batch.Send()
 }
 
 // columns are the values from method on.

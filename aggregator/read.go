@@ -17,10 +17,12 @@ import (
 // read in chunks, so each takes a part of it.
 const queryTimeout = 30 * time.Second
 
-// querySettings leave a core to the dashboards.
+// querySettings leave a core to the dashboards. What has more groups than fit
+// into half of the memory goes by way of the disk.
 var querySettings = clickhouse.Settings{
-	"max_threads":      1,
-	"max_memory_usage": 2 << 30,
+	"max_threads":                        1,
+	"max_memory_usage":                   2 << 30,
+	"max_bytes_before_external_group_by": 1 << 30,
 }
 
 // query runs a statement with bound parameters and calls scan for each row;
@@ -98,16 +100,15 @@ SELECT workspace_id, argMax(name, (time, epoch, koff)), argMax(time_zone, (time,
 FROM workspaces WHERE workspace_id IN {workspaces:Array(String)}
 GROUP BY workspace_id`
 
-// hoursQuery reads gross credits per hour of each campaign.
+// hoursQuery reads gross micro-credits per hour of each campaign in a week, as
+// the 168 little-endian doubles that sliceHours says: an array of sums per
+// campaign takes a third of the time that groups by hour do, and text instead
+// of an array of the driver's, which goes by reflection, half of what is left.
 const hoursQuery = `
-SELECT workspace_id, campaign_id, groupArray(hour), groupArray(gross)
-FROM (
-    SELECT workspace_id, campaign_id, toUnixTimestamp(toStartOfHour(bucket)) AS hour,
-        toFloat64(sum(credits_micro + refunds_micro)) AS gross
-    FROM usage_15m
-    WHERE workspace_id IN {workspaces:Array(String)} AND bucket >= {from:UInt32}
-    GROUP BY workspace_id, campaign_id, hour
-)
+SELECT workspace_id, campaign_id, arrayStringConcat(arrayMap(gross -> reinterpretAsFixedString(gross),
+    sumResample(0, 168, 1)(toFloat64(credits_micro + refunds_micro), toUInt16(intDiv(toUnixTimestamp(bucket) - {from:UInt32}, 3600)))))
+FROM usage_15m
+WHERE workspace_id IN {workspaces:Array(String)} AND bucket >= {from:UInt32} AND bucket < {to:UInt32}
 GROUP BY workspace_id, campaign_id`
 
 // used is what a campaign, or a workspace, used in an interval.

@@ -1,6 +1,7 @@
 package aggregator
 
 import (
+	"math"
 	"slices"
 
 	"github.com/drawdown/drawdown/schemas"
@@ -21,13 +22,15 @@ const (
 	maxSeries = 10_000
 )
 
-// series are gross micro-credits per hour of each campaign of a workspace, for
+// series are gross credits per hour of each campaign of a workspace, for
 // the last seriesHours; hours without any are 0.
 type series struct {
 	from      schemas.Millis // start of the first hour
 	campaigns map[string][]float64
 	wholeAt   schemas.Millis // watermark of the last whole reading; 0: never
 	touched   schemas.Millis // the earliest event counted since the last reading; 0: none
+	// together is with how many workspaces at most it is read next; 0: readChunk.
+	together int
 }
 
 // touch notes that an event was counted.
@@ -64,8 +67,9 @@ func (s *series) forget(at schemas.Millis) {
 	}
 }
 
-// add takes hours of a campaign, which are empty so far.
-func (s *series) add(campaignID string, starts []uint32, gross []float64) {
+// add takes hours of a campaign from one on, which are empty so far: as
+// hoursQuery writes them.
+func (s *series) add(campaignID string, from schemas.Millis, gross string) {
 	hours, ok := s.campaigns[campaignID]
 	if !ok && len(s.campaigns) >= maxSeries {
 		campaignID = ""
@@ -75,11 +79,21 @@ func (s *series) add(campaignID string, starts []uint32, gross []float64) {
 		hours = make([]float64, seriesHours)
 		s.campaigns[campaignID] = hours
 	}
-	for i, start := range starts {
-		if at := int((schemas.Millis(start)*1000 - s.from) / hourMillis); at >= 0 && at < len(hours) {
-			hours[at] += gross[i]
-		}
+	for at := int((from - s.from) / hourMillis); len(gross) >= doubleBytes && at < len(hours); at++ {
+		hours[at] += math.Float64frombits(doubleAt(gross)) / schemas.MicrosPerCredit
+		gross = gross[doubleBytes:]
 	}
+}
+
+// doubleBytes is the size of a Float64.
+const doubleBytes = 8
+
+// doubleAt are the bits of the Float64 that text begins with.
+func doubleAt(text string) (bits uint64) {
+	for i := range doubleBytes {
+		bits |= uint64(text[i]) << (8 * i)
+	}
+	return bits
 }
 
 // upTo are the hours of a campaign up to an instant, the last one the hour that
