@@ -1,6 +1,7 @@
 package queryapi
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net/http"
@@ -19,6 +20,8 @@ type Me struct {
 type MeWorkspace struct {
 	WorkspaceID string  `json:"workspace_id"`
 	Name        *string `json:"name" doc:"null: nobody has named it"`
+	TimeZone    string  `json:"time_zone" doc:"IANA zone in which its days begin; UTC where none was said"`
+	WeekStart   string  `json:"week_start" doc:"On which its weeks begin" example:"monday"`
 	Scopes      []Scope `json:"scopes" nullable:"false"`
 }
 
@@ -52,9 +55,15 @@ SELECT workspace_id, argMax(name, (time, epoch, koff)) AS name FROM (
     SELECT DISTINCT workspace_id, '', toDateTime64(0, 3, 'UTC'), toUInt32(0), toUInt64(0) FROM usage_15m_total
 )`
 
-// workspacesQuery lists them, each workspace once.
-const workspacesQuery = namedWorkspaces + `%s
-GROUP BY workspace_id ORDER BY workspace_id LIMIT 1000`
+// workspacesQuery lists them, each workspace once, with what was set last.
+const workspacesQuery = `
+SELECT workspace_id, named.name, settings.time_zone, settings.week_start FROM (` + namedWorkspaces + `%s
+    GROUP BY workspace_id ORDER BY workspace_id LIMIT 1000
+) AS named LEFT JOIN (
+    SELECT workspace_id, argMax(time_zone, (time, epoch, koff)) AS time_zone, argMax(week_start, (time, epoch, koff)) AS week_start
+    FROM workspaces%[1]s GROUP BY workspace_id
+) AS settings USING workspace_id
+ORDER BY workspace_id`
 
 func (s *Server) me(ctx context.Context, _ *MeInput) (*MeOutput, error) {
 	principal := principalFrom(ctx)
@@ -65,12 +74,13 @@ func (s *Server) me(ctx context.Context, _ *MeInput) (*MeOutput, error) {
 	}
 	body := Me{Subject: principal.Subject, Workspaces: []MeWorkspace{}}
 	err := s.query(ctx, "workspaces", fmt.Sprintf(workspacesQuery, filter), bound, func(scan func(...any) error) error {
-		var id, name string
-		if err := scan(&id, &name); err != nil {
+		var id, name, zone, weekStart string
+		if err := scan(&id, &name, &zone, &weekStart); err != nil {
 			return err
 		}
 		body.Workspaces = append(body.Workspaces, MeWorkspace{
 			WorkspaceID: id, Name: stringOrNull(name), Scopes: principal.Scopes,
+			TimeZone: cmp.Or(zone, "UTC"), WeekStart: cmp.Or(weekStart, "monday"),
 		})
 		return nil
 	})

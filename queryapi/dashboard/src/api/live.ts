@@ -1,0 +1,157 @@
+import { useEffect, useSyncExternalStore } from 'react'
+import type { Schemas } from './client'
+import { noteServerTime } from './clock'
+import { balanceKey, queryClient } from './queries'
+
+/** How the stream of a workspace is: `live`, being connected, or not to be had for now. */
+export type LiveState = 'live' | 'connecting' | 'off'
+
+/** What the stream said last. */
+export type Live = { state: LiveState; freshness: Schemas['Freshness'] | null; alert: Schemas['LiveAlert'] | null }
+
+/** refreshEvery bounds how often what the stream does not carry is asked for, in milliseconds. */
+const refreshEvery = 1_000
+/** pollEvery is how often figures are asked for while there is no stream, in milliseconds. */
+const pollEvery = 15_000
+/** hiddenAfter is how long a hidden page keeps its stream, in milliseconds. */
+const hiddenAfter = 60_000
+
+const idle: Live = { state: 'connecting', freshness: null, alert: null }
+
+/** A room is the one stream of a workspace, however many parts of the page look at it. */
+class Room {
+  live: Live = idle
+  private listeners = new Set<() => void>()
+  private source: EventSource | null = null
+  private attempts = 0
+  private timer = 0
+  private poll = 0
+  private hidden = 0
+  private refreshAt = 0
+  private refreshTimer = 0
+
+  constructor(readonly workspace: string) {}
+
+  join(listener: () => void) {
+    this.listeners.add(listener)
+    if (this.listeners.size === 1) {
+      document.addEventListener('visibilitychange', this.seen)
+      this.connect()
+    }
+    return () => {
+      this.listeners.delete(listener)
+      if (this.listeners.size === 0) {
+        document.removeEventListener('visibilitychange', this.seen)
+        this.close()
+        this.live = idle
+      }
+    }
+  }
+
+  private set(change: Partial<Live>) {
+    this.live = { ...this.live, ...change }
+    for (const listener of this.listeners) listener()
+  }
+
+  private seen = () => {
+    window.clearTimeout(this.hidden)
+    if (document.hidden) this.hidden = window.setTimeout(() => this.close(), hiddenAfter)
+    else if (!this.source) {
+      this.connect()
+      this.refresh()
+    }
+  }
+
+  private connect() {
+    this.close()
+    const source = new EventSource(`/v1/workspaces/${encodeURIComponent(this.workspace)}/live`)
+    this.source = source
+    source.addEventListener('balance', (event) => {
+      const balance = JSON.parse(event.data) as Schemas['Balance']
+      noteServerTime(balance.freshness.at)
+      queryClient.setQueryData(balanceKey(this.workspace), balance)
+    })
+    source.addEventListener('usage', () => this.refresh())
+    source.addEventListener('freshness', (event) => {
+      const { freshness } = JSON.parse(event.data) as Schemas['LiveFreshness']
+      noteServerTime(freshness.at)
+      this.attempts = 0
+      window.clearInterval(this.poll)
+      this.set({ state: 'live', freshness })
+    })
+    source.addEventListener('alert', (event) => {
+      this.set({ alert: JSON.parse(event.data) as Schemas['LiveAlert'] })
+      void queryClient.invalidateQueries({ queryKey: ['w', this.workspace, 'alerts'] })
+    })
+    source.onerror = () => {
+      this.set({ state: 'off' })
+      window.clearInterval(this.poll)
+      this.poll = window.setInterval(() => this.everything(), pollEvery)
+      // A browser tries again by itself unless the server refused.
+      if (source.readyState === EventSource.CLOSED) {
+        source.close()
+        this.source = null
+        window.clearTimeout(this.timer)
+        this.timer = window.setTimeout(
+          () => this.connect(),
+          Math.min(1000 * 2 ** this.attempts++, 30_000) * (0.75 + Math.random() / 2),
+        )
+      }
+    }
+  }
+
+  private close() {
+    window.clearTimeout(this.timer)
+    window.clearInterval(this.poll)
+    window.clearTimeout(this.refreshTimer)
+    this.source?.close()
+    this.source = null
+  }
+
+  private everything() {
+    void queryClient.invalidateQueries({ queryKey: ['w', this.workspace] })
+  }
+
+  /** refresh asks for what the stream does not carry, at most once a second. */
+  private refresh() {
+    window.clearTimeout(this.refreshTimer)
+    const wait = Math.max(this.refreshAt + refreshEvery - Date.now(), 0)
+    this.refreshTimer = window.setTimeout(() => {
+      this.refreshAt = Date.now()
+      void queryClient.invalidateQueries({
+        queryKey: ['w', this.workspace],
+        predicate: ({ queryKey }) => moving.has(String(queryKey[2])),
+      })
+    }, wait)
+  }
+}
+
+/** moving is what changes with every event. */
+const moving = new Set(['usage', 'campaigns', 'campaign', 'history'])
+
+const rooms = new Map<string, Room>()
+
+function roomOf(workspace: string) {
+  let room = rooms.get(workspace)
+  if (!room) {
+    room = new Room(workspace)
+    rooms.set(workspace, room)
+  }
+  return room
+}
+
+/** useLive keeps the figures of a workspace moving for as long as the caller is shown. */
+export function useLive(workspace: string): Live {
+  const room = roomOf(workspace)
+  const live = useSyncExternalStore(
+    (listener) => room.join(listener),
+    () => room.live,
+  )
+  useEffect(() => {
+    // A session may have ended while nobody looked: the first question says so.
+    const back = () => void queryClient.invalidateQueries({ queryKey: ['me'] })
+    window.addEventListener('online', back)
+    return () => window.removeEventListener('online', back)
+  }, [])
+  return live
+}

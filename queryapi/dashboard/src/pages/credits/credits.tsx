@@ -1,0 +1,41 @@
+import { useLive } from '../../api/live'
+import { can } from '../../api/queries'
+import type { ScreenProps } from '../../app'
+import { FreshnessLine, StaleNotice } from '../../shell/freshness'
+import { useZone } from '../../shell/zone'
+import { ZonePicker } from '../../shell/zonepicker'
+import { NoCredits, Settings } from '../settings'
+import { Remaining } from './remaining'
+import './credits.css'
+
+/** Credits is the dashboard: what is left, how it went, where it goes. */
+export function Credits({ me, workspace }: ScreenProps) {
+  if (!can(me, workspace, 'credits:read')) {
+    return (
+      <Settings me={me} workspace={workspace}>
+        <NoCredits />
+      </Settings>
+    )
+  }
+  return <Dashboard me={me} workspace={workspace} params={{}} />
+}
+
+function Dashboard({ me, workspace }: ScreenProps) {
+  const live = useLive(workspace)
+  const { zone } = useZone()
+  return (
+    <Settings
+      me={me}
+      workspace={workspace}
+      actions={
+        <div className="page-tools">
+          <FreshnessLine live={live} zone={zone} />
+          <ZonePicker />
+        </div>
+      }
+    >
+      <StaleNotice live={live} />
+      <Remaining workspace={workspace} zone={zone} />
+    </Settings>
+  )
+}

@@ -1,0 +1,276 @@
+import { type ReactNode, useEffect, useRef, useState } from 'react'
+import type { Schemas } from '../../api/client'
+import { serverNow } from '../../api/clock'
+import { useBalance } from '../../api/queries'
+import { amount, day, instant, isNegative, rounded } from '../../format'
+import { Amount, fractionWidth } from '../../parts/amount'
+import { Badge } from '../../parts/badge'
+import { Icon } from '../../parts/icon'
+import { Link } from '../../parts/link'
+import { Panel } from '../../parts/panel'
+import { Loaded, Skeleton } from '../../parts/states'
+import { paths } from '../../router'
+
+type Balance = Schemas['Balance']
+
+/** Remaining is the first panel: the balance, what it is of, and when it ends. */
+export function Remaining({ workspace, zone }: { workspace: string; zone: string }) {
+  const balance = useBalance(workspace)
+  return (
+    <Panel title="Remaining Credits" busy={balance.isPending}>
+      <Loaded query={balance} skeleton={<RemainingSkeleton />}>
+        {(data) => (
+          <>
+            <Headline balance={data} zone={zone} />
+            <Ending balance={data} zone={zone} />
+            <Grants balance={data} zone={zone} />
+          </>
+        )}
+      </Loaded>
+      <div className="panel-foot">
+        <Link href={paths.history(workspace)}>View Credit History</Link>
+      </div>
+    </Panel>
+  )
+}
+
+function Headline({ balance, zone }: { balance: Balance; zone: string }) {
+  const remaining = Number(balance.remaining)
+  const allocated = Number(balance.allocated)
+  const share = allocated > 0 ? (remaining / allocated) * 100 : 0
+  return (
+    <div className="remaining">
+      <div className="remaining-figure">
+        <p className={`remaining-big figure ${isNegative(balance.remaining) ? 'remaining-negative' : ''}`}>
+          <Amount value={balance.remaining} />
+        </p>
+        <p className="soft">
+          of <Amount value={balance.allocated} /> credits allocated
+        </p>
+        <Bar share={share} over={balance.overdraft !== '0'} />
+        <p className="small soft">
+          <Amount value={balance.used} /> used of the active grants
+          {share > 100 ? '. More is left than is allocated, because of adjustments or refunds.' : ''}
+        </p>
+        <LiveTotal value={balance.remaining} />
+      </div>
+      <dl className="facts">
+        <Fact name="Days remaining">
+          {balance.days_remaining === null ? 'No expiry' : <span className="figure">{balance.days_remaining}</span>}
+        </Fact>
+        <Fact name="Expires on">{balance.expires_at === null ? 'Never' : day(balance.expires_at, zone)}</Fact>
+        <Fact name="Burn rate, last 24 hours">
+          <span className="figure">{rounded(balance.burn_rate['24h'], 1)}</span> <span className="soft">credits an hour</span>
+        </Fact>
+        <Fact name="Burn rate, last hour">
+          <span className="figure">{rounded(balance.burn_rate['1h'], 1)}</span> <span className="soft">credits an hour</span>
+        </Fact>
+      </dl>
+    </div>
+  )
+}
+
+function Fact({ name, children }: { name: string; children: ReactNode }) {
+  return (
+    <div className="fact">
+      <dt>{name}</dt>
+      <dd>{children}</dd>
+    </div>
+  )
+}
+
+function Bar({ share, over }: { share: number; over: boolean }) {
+  const shown = Math.min(Math.max(share, 0), 100)
+  const tone = over || share <= 10 ? 'bad' : share <= 25 ? 'warn' : 'plain'
+  return (
+    <div
+      className={`meter meter-tall meter-${tone}`}
+      role="meter"
+      aria-label="Remaining share of the allocation"
+      aria-valuemin={0}
+      aria-valuemax={100}
+      aria-valuenow={Math.round(shown * 10) / 10}
+      aria-valuetext={`${Math.round(share * 10) / 10} %`}
+    >
+      <span className="meter-bar" style={{ inlineSize: `${shown}%` }} />
+    </div>
+  )
+}
+
+/** LiveTotal tells who hears the page what is left, at most every ten seconds. */
+function LiveTotal({ value }: { value: string }) {
+  const [said, setSaid] = useState('')
+  const last = useRef(0)
+  useEffect(() => {
+    const wait = Math.max(last.current + 10_000 - Date.now(), 0)
+    const timer = window.setTimeout(() => {
+      if (last.current !== 0) setSaid(`${amount(value)} credits remaining`)
+      last.current = Date.now()
+    }, wait)
+    return () => window.clearTimeout(timer)
+  }, [value])
+  return (
+    <p className="hidden-visually" aria-live="polite">
+      {said}
+    </p>
+  )
+}
+
+/** Ending sets when credits run out against when they expire. */
+function Ending({ balance, zone }: { balance: Balance; zone: string }) {
+  const verdict = endingOf(balance, zone)
+  return (
+    <p className={`notice ending notice-${verdict.tone}`}>
+      <Icon name={verdict.tone === 'good' ? 'good' : verdict.tone === 'plain' ? 'clock' : verdict.tone} />
+      <span>{verdict.text}</span>
+    </p>
+  )
+}
+
+type Verdict = { tone: 'good' | 'plain' | 'warn' | 'bad'; text: string }
+
+/** endingOf says in a sentence or two how the credits end. */
+export function endingOf(
+  { remaining, overdraft, runway, expires_at, grants }: Balance,
+  zone: string,
+  now = serverNow(),
+): Verdict {
+  if (overdraft !== '0') {
+    return { tone: 'bad', text: `The workspace is ${amount(overdraft)} credits overdrawn. New grants pay this first.` }
+  }
+  if (grants.length === 0) return { tone: 'plain', text: 'No credits have been granted yet.' }
+  if (!(Number(remaining) > 0)) return { tone: 'bad', text: 'The credits are used up.' }
+  const last = lastExpiry(grants)
+  if (runway.exhausts_at === null) {
+    return { tone: runway.method === 'insufficient_data' ? 'plain' : 'good', text: notEnding(runway, last, zone) }
+  }
+  const ends = Date.parse(runway.exhausts_at)
+  const band = runway.p10 ? `, as early as ${day(runway.p10, zone)}` : ''
+  const till = ends - now < 48 * 3_600_000 ? instant(runway.exhausts_at, zone) : day(runway.exhausts_at, zone)
+  const against = expires_at === null ? '' : ` The next credits expire on ${day(expires_at, zone)}.`
+  const soon = ends - now < 7 * 86_400_000
+  return { tone: soon ? 'warn' : 'good', text: `At this rate the credits run out on ${till}${band}.${against}` }
+}
+
+function lastExpiry(grants: Balance['grants']): string | null {
+  let last = ''
+  for (const grant of grants) {
+    if (grant.status !== 'active' && grant.status !== 'scheduled') continue
+    if (grant.expires_at === null) return null
+    if (grant.expires_at > last) last = grant.expires_at
+  }
+  return last || null
+}
+
+function notEnding(runway: Balance['runway'], last: string | null, zone: string): string {
+  const expiry = last === null ? '' : ` What is left expires by ${day(last, zone)}.`
+  switch (runway.reason) {
+    case 'no_consumption':
+      return `Nothing is being used at present.${expiry}`
+    case 'beyond_5_years':
+      return `At this rate the credits last for more than five years.${expiry}`
+    default:
+      return runway.method === 'insufficient_data'
+        ? `Too little is known yet to say when the credits run out.${expiry}`
+        : `At this rate the credits do not run out.${expiry}`
+  }
+}
+
+function Grants({ balance, zone }: { balance: Balance; zone: string }) {
+  const fraction = fractionWidth(balance.grants.flatMap((g) => [g.remaining, g.credits]))
+  if (balance.grants.length === 0) return null
+  const open = balance.grants.filter((g) => g.status === 'active' || g.status === 'scheduled')
+  const past = balance.grants.filter((g) => !open.includes(g))
+  return (
+    <>
+      {open.length > 0 ? (
+        <GrantTable grants={open} zone={zone} fraction={fraction} caption="Grants, in the order in which they are used" />
+      ) : null}
+      {past.length > 0 ? (
+        <details className="more">
+          <summary>
+            {past.length} earlier {past.length === 1 ? 'grant' : 'grants'}
+          </summary>
+          <GrantTable grants={past} zone={zone} fraction={fraction} caption="Earlier grants" />
+        </details>
+      ) : null}
+    </>
+  )
+}
+
+function GrantTable({
+  grants,
+  zone,
+  fraction,
+  caption,
+}: {
+  grants: Balance['grants']
+  zone: string
+  fraction: number
+  caption: string
+}) {
+  return (
+    <div className="table-wrap" tabIndex={0} role="region" aria-label={caption}>
+      <table className="table">
+        <caption className="hidden-visually">{caption}</caption>
+        <thead>
+          <tr>
+            <th scope="col">Grant</th>
+            <th scope="col">Status</th>
+            <th scope="col" className="num">
+              Remaining
+            </th>
+            <th scope="col" className="num">
+              Granted
+            </th>
+            <th scope="col">From</th>
+            <th scope="col">Expires</th>
+          </tr>
+        </thead>
+        <tbody>
+          {grants.map((grant) => (
+            <tr key={grant.grant_id}>
+              <th scope="row">
+                <span className="clip" title={grant.grant_id}>
+                  {grant.grant_id}
+                </span>
+                <span className="soft small"> {grant.class}</span>
+              </th>
+              <td>
+                <Badge status={grant.status} />
+              </td>
+              <td className="num">
+                <Amount value={grant.remaining} fraction={fraction} />
+              </td>
+              <td className="num">
+                <Amount value={grant.credits} fraction={fraction} />
+              </td>
+              <td className="nowrap">{day(grant.effective_at, zone)}</td>
+              <td className="nowrap">{grant.expires_at === null ? 'Never' : day(grant.expires_at, zone)}</td>
+            </tr>
+          ))}
+        </tbody>
+      </table>
+    </div>
+  )
+}
+
+function RemainingSkeleton() {
+  return (
+    <div className="remaining" role="status">
+      <span className="hidden-visually">Loading the balance</span>
+      <div className="remaining-figure">
+        <Skeleton width="14rem" height="3.25rem" />
+        <Skeleton width="11rem" height="1.25rem" />
+        <Skeleton height="0.75rem" />
+        <Skeleton width="9rem" height="1rem" />
+      </div>
+      <div className="facts">
+        <Skeleton height="3rem" />
+        <Skeleton height="3rem" />
+        <Skeleton height="3rem" />
+        <Skeleton height="3rem" />
+      </div>
+    </div>
+  )
+}

@@ -1,0 +1,72 @@
+import { useEffect, useState, useSyncExternalStore } from 'react'
+import { clockOffset, serverNow, subscribeClock } from '../api/clock'
+import type { Live } from '../api/live'
+import { clockSeconds, duration } from '../format'
+import { Icon } from '../parts/icon'
+
+/** staleAfter is when figures count as stale, in seconds: alerts are held back then as well (DESIGN section 8). */
+const staleAfter = 60
+/** wrongClock is how far a device's clock may be off before it is said, in milliseconds. */
+const wrongClock = 60_000
+
+/** useNow is the server's time, moving every so many milliseconds. */
+export function useNow(every = 1000): number {
+  const [now, setNow] = useState(serverNow)
+  useEffect(() => {
+    const timer = window.setInterval(() => setNow(serverNow()), every)
+    return () => window.clearInterval(timer)
+  }, [every])
+  return now
+}
+
+/** FreshnessLine says up to when the figures know everything: `Data through 12:03:20 (4 s ago)`. */
+export function FreshnessLine({ live, zone }: { live: Live; zone: string }) {
+  const now = useNow()
+  const watermark = live.freshness?.watermark
+  if (!watermark) {
+    return (
+      <p className="freshness freshness-connecting">
+        {live.state === 'off' ? 'Live updates are off. Trying again' : 'Connecting'}
+      </p>
+    )
+  }
+  const lag = Math.max((now - Date.parse(watermark)) / 1000, 0)
+  const stale = lag > staleAfter
+  return (
+    <p
+      className={`freshness ${stale ? 'freshness-stale' : ''}`}
+      title="Everything that arrived before this time has been counted."
+    >
+      <span>
+        {stale ? 'Stale: data' : 'Data'} through <time dateTime={watermark}>{clockSeconds(watermark, zone)}</time> (
+        {duration(lag)} ago)
+        {live.state === 'off' ? ', live updates are off' : ''}
+      </span>
+    </p>
+  )
+}
+
+/** StaleNotice warns who would take old figures for new ones. */
+export function StaleNotice({ live }: { live: Live }) {
+  const now = useNow(5000)
+  const watermark = live.freshness?.watermark
+  const lag = watermark ? (now - Date.parse(watermark)) / 1000 : 0
+  const offset = useSyncExternalStore(subscribeClock, clockOffset)
+  return (
+    <>
+      {lag > staleAfter ? (
+        <p className="notice notice-warn" role="status">
+          <Icon name="warn" />
+          Counting is {duration(lag)} behind. The figures are right up to then; what came after will be added.
+        </p>
+      ) : null}
+      {Math.abs(offset) > wrongClock ? (
+        <p className="notice" role="status">
+          <Icon name="clock" />
+          The clock of this device is {duration(Math.abs(offset) / 1000)} {offset > 0 ? 'behind' : 'ahead'}. Times on this page
+          are the server's.
+        </p>
+      ) : null}
+    </>
+  )
+}
