@@ -190,6 +190,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/workspaces/{workspace_id}/alerts/rules/{rule_id}/deliver-test": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Send a test message to the webhooks of an alert rule
+         * @description One signed message of type alert.test to each, as an alert would be sent, within seconds and also while the rule is disabled or silenced. It is tried once, or given up if no aggregator sends it within five minutes. It is no incident, and not in the topic. At most 10 a minute of a workspace.
+         */
+        post: operations["deliver-test-alert"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/workspaces/{workspace_id}/alerts/rules/{rule_id}/rotate-secret": {
         parameters: {
             query?: never;
@@ -590,7 +610,7 @@ export interface components {
             at: string;
             /**
              * Format: int32
-             * @description From 1; 0: nothing was sent
+             * @description From 1; 0: nothing was sent, or of a test that it was asked for
              */
             attempt: number;
             /** @description URL, of which only the host is shown without alerts:write; or name of the topic */
@@ -599,6 +619,7 @@ export interface components {
             error: string;
             /** @enum {string} */
             format: "standard" | "slack" | "topic";
+            /** @description Of a test an id of its own, test-..., of no incident */
             incident_id: string;
             /**
              * Format: date-time
@@ -614,7 +635,7 @@ export interface components {
              */
             rule_version: number;
             /** @enum {string} */
-            state: "firing" | "resolved";
+            state: "firing" | "resolved" | "test";
             /**
              * Format: int32
              * @description HTTP status of the answer; null: there was none
@@ -809,6 +830,19 @@ export interface components {
              */
             to: string;
         };
+        AlertTestDelivery: {
+            /** Format: date-time */
+            accepted_at: string;
+            /** @description Where what becomes of it is listed */
+            deliveries: string;
+            /** @description Of the message, the same to each webhook; what became of it is listed under alerts/deliveries?webhook_id= */
+            webhook_id: string;
+            /**
+             * Format: int64
+             * @description How many get it
+             */
+            webhooks: number;
+        };
         AlertTestedMessage: {
             /**
              * Format: date-time
@@ -988,8 +1022,10 @@ export interface components {
             p90: string;
         };
         BurnChange: {
-            /** @description The largest change since yesterday first */
+            /** @description The largest change since yesterday first; the first 100, and what is paused by the what-if */
             contributions: components["schemas"]["Contribution"][];
+            /** @description The sum of the campaigns that are not among them; null: all are */
+            other: components["schemas"]["OtherBurn"] | null;
             /** @example 12.5 */
             per_hour: string;
             /**
@@ -1624,8 +1660,21 @@ export interface components {
             revoked_at: string | null;
             scopes: ("credits:read" | "credits:export" | "credits:admin" | "alerts:write" | "events:write" | "operator")[];
         };
+        OtherBurn: {
+            /**
+             * Format: int64
+             * @description How many
+             */
+            campaigns: number;
+            /** @example 12.5 */
+            per_hour: string;
+            /** @example 12.5 */
+            since_last_week: string;
+            /** @example 12.5 */
+            since_yesterday: string;
+        };
         Outlook: {
-            /** @description What will be left, from now to the end of the period and at least eight weeks; empty where nothing forecasts */
+            /** @description What will be left, from now to the end of the period and at least eight weeks, also where a grant begins, one expires and nothing is left; at most 2,000 points, of a ledger with more such instants an even choice. Empty where nothing forecasts */
             balance: components["schemas"]["BalancePoint"][];
             /** @description The runway as things are */
             baseline: components["schemas"]["Runway"];
@@ -1643,7 +1692,7 @@ export interface components {
             runway: components["schemas"]["Runway"];
             /** Format: date-time */
             to: string;
-            /** @description Credits that will be left of grants when they expire, soonest first */
+            /** @description Credits that will be left of grants when they expire, soonest first; the soonest 2,000 */
             unused: components["schemas"]["UnusedPoint"][];
             /** @description What was asked for, read */
             what_if: components["schemas"]["WhatIf"];
@@ -1654,7 +1703,7 @@ export interface components {
              * @description Stable name of the problem; branch on this
              * @enum {string}
              */
-            code: "alert_incident_not_found" | "alert_rule_conflict" | "alert_rule_exists" | "alert_rule_not_found" | "bad_request" | "body_too_large" | "campaign_not_found" | "cross_origin" | "export_unavailable" | "forbidden" | "grant_conflict" | "idempotency_conflict" | "internal" | "invalid_parameter" | "issuer_unavailable" | "key_not_found" | "method_not_allowed" | "not_acceptable" | "not_found" | "query_timeout" | "range_too_large" | "rate_limited" | "request_timeout" | "resolution_unavailable" | "store_unavailable" | "too_many_alert_rules" | "too_many_points" | "too_many_streams" | "unauthorized" | "unsupported_media_type" | "use_projection" | "webhooks_unavailable" | "workspace_not_found" | "writes_unavailable";
+            code: "alert_incident_not_found" | "alert_rule_conflict" | "alert_rule_exists" | "alert_rule_not_found" | "bad_request" | "body_too_large" | "campaign_not_found" | "cross_origin" | "export_unavailable" | "forbidden" | "grant_conflict" | "idempotency_conflict" | "internal" | "invalid_parameter" | "issuer_unavailable" | "key_not_found" | "method_not_allowed" | "no_webhooks" | "not_acceptable" | "not_found" | "query_timeout" | "range_too_large" | "rate_limited" | "request_timeout" | "resolution_unavailable" | "store_unavailable" | "too_many_alert_rules" | "too_many_points" | "too_many_streams" | "unauthorized" | "unsupported_media_type" | "use_projection" | "webhooks_unavailable" | "workspace_not_found" | "writes_unavailable";
             /** @description What happened this time */
             detail?: string;
             /** @description Every wrong parameter */
@@ -2316,7 +2365,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description alert_rule_conflict: The alert rule was written meanwhile. alert_rule_exists: There is an alert rule of this id. grant_conflict: The grant exists with other terms. idempotency_conflict: The Idempotency-Key was used for something else. */
+            /** @description alert_rule_conflict: The alert rule was written meanwhile. alert_rule_exists: There is an alert rule of this id. grant_conflict: The grant exists with other terms. idempotency_conflict: The Idempotency-Key was used for something else. no_webhooks: The alert rule has no webhooks. */
             409: {
                 headers: {
                     /** @description Names the request in the server's log; the caller's, if it sent a sane one */
@@ -2406,6 +2455,14 @@ export interface operations {
                 incident_id?: string;
                 /** @description Only of this rule */
                 rule_id?: string;
+                /** @description Only of this message */
+                webhook_id?: string;
+                /** @description Only of messages of this state */
+                state?: "firing" | "resolved" | "test";
+                /** @description Only what ended here or later, RFC 3339 */
+                from?: string;
+                /** @description Only what ended before, RFC 3339 */
+                to?: string;
                 /** @description Only these */
                 outcome?: "delivered" | "retrying" | "failed" | "refused" | "disabled" | "silenced";
                 /** @description Rows of a page, at the most */
@@ -3542,6 +3599,127 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content?: never;
+            };
+            /** @description unauthorized: A valid bearer token is required. */
+            401: {
+                headers: {
+                    /** @description Bearer */
+                    "WWW-Authenticate"?: string;
+                    /** @description Names the request in the server's log; the caller's, if it sent a sane one */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description cross_origin: The request does not come from this site. forbidden: The token does not carry the scope this needs. */
+            403: {
+                headers: {
+                    /** @description Names the request in the server's log; the caller's, if it sent a sane one */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description alert_incident_not_found: No such alert incident. alert_rule_not_found: No such alert rule. key_not_found: No such API key. not_found: There is nothing at this path. workspace_not_found: No such workspace. */
+            404: {
+                headers: {
+                    /** @description Names the request in the server's log; the caller's, if it sent a sane one */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Conflict */
+            409: {
+                headers: {
+                    /** @description Names the request in the server's log; the caller's, if it sent a sane one */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    /** @description Names the request in the server's log; the caller's, if it sent a sane one */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description rate_limited: Too many requests. */
+            429: {
+                headers: {
+                    /** @description Seconds to wait before another try */
+                    "Retry-After"?: number;
+                    /** @description Names the request in the server's log; the caller's, if it sent a sane one */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    /** @description Names the request in the server's log; the caller's, if it sent a sane one */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description export_unavailable: This server makes no exports. issuer_unavailable: The issuer of tokens does not answer. query_timeout: The store took too long. store_unavailable: The store does not answer. too_many_streams: Too many streams are open. webhooks_unavailable: This server cannot sign for webhooks. writes_unavailable: Nothing can be written now. */
+            503: {
+                headers: {
+                    /** @description Seconds to wait before another try */
+                    "Retry-After"?: number;
+                    /** @description Names the request in the server's log; the caller's, if it sent a sane one */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "deliver-test-alert": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The tenant */
+                workspace_id: string;
+                /** @description The alert rule */
+                rule_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Accepted */
+            202: {
+                headers: {
+                    /** @description Names the request in the server's log; the caller's, if it sent a sane one */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AlertTestDelivery"];
+                };
             };
             /** @description unauthorized: A valid bearer token is required. */
             401: {
@@ -4946,7 +5124,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description alert_rule_conflict: The alert rule was written meanwhile. alert_rule_exists: There is an alert rule of this id. grant_conflict: The grant exists with other terms. idempotency_conflict: The Idempotency-Key was used for something else. */
+            /** @description alert_rule_conflict: The alert rule was written meanwhile. alert_rule_exists: There is an alert rule of this id. grant_conflict: The grant exists with other terms. idempotency_conflict: The Idempotency-Key was used for something else. no_webhooks: The alert rule has no webhooks. */
             409: {
                 headers: {
                     /** @description Names the request in the server's log; the caller's, if it sent a sane one */
@@ -5118,7 +5296,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description alert_rule_conflict: The alert rule was written meanwhile. alert_rule_exists: There is an alert rule of this id. grant_conflict: The grant exists with other terms. idempotency_conflict: The Idempotency-Key was used for something else. */
+            /** @description alert_rule_conflict: The alert rule was written meanwhile. alert_rule_exists: There is an alert rule of this id. grant_conflict: The grant exists with other terms. idempotency_conflict: The Idempotency-Key was used for something else. no_webhooks: The alert rule has no webhooks. */
             409: {
                 headers: {
                     /** @description Names the request in the server's log; the caller's, if it sent a sane one */
