@@ -36,8 +36,7 @@ type rig struct {
 	mu       sync.Mutex
 	log      bytes.Buffer
 	now      time.Time
-	inserted int
-	revision uint64
+	inserted int // the last offset, of whatever partition and topic
 }
 
 func newRig(t testing.TB) *rig {
@@ -173,15 +172,18 @@ func (r *rig) insert(events ...event) {
 
 func (r *rig) grant(workspace, id string, credits schemas.Credits, from time.Time, to *time.Time) {
 	r.t.Helper()
-	r.exec(`INSERT INTO credit_entries (workspace_id, time, event_id, type, grant_id, credits_micro, class, priority, effective_at, expires_at, koff)
-		VALUES (?, ?, ?, 'credits.granted', ?, ?, 'paid', 100, ?, ?, 0)`, workspace, from, "ev-"+id, id, int64(credits), from, to)
+	r.inserted++
+	r.exec(`INSERT INTO credit_entries (workspace_id, time, event_id, type, grant_id, credits_micro, class, priority, effective_at, expires_at, kafka_time, epoch, kpart, koff)
+		VALUES (?, ?, ?, 'credits.granted', ?, ?, 'paid', 100, ?, ?, ?, 1, ?, ?)`,
+		workspace, from, "ev-"+id, id, int64(credits), from, to, r.clock(), uint16(schemas.Partition([]byte(workspace), 4)), uint64(r.inserted))
 }
 
 func (r *rig) campaign(workspace, id, status string, at time.Time, quota *int64, endsAt *time.Time) {
 	r.t.Helper()
 	r.inserted++
-	r.exec(`INSERT INTO campaigns (workspace_id, campaign_id, time, event_id, name, status, quota_micro, ends_at, koff) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`,
-		workspace, id, at, fmt.Sprintf("s%d", r.inserted), "Name of "+id, status, quota, endsAt, uint64(r.inserted))
+	r.exec(`INSERT INTO campaigns (workspace_id, campaign_id, time, event_id, name, status, quota_micro, ends_at, kafka_time, epoch, kpart, koff)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 1, ?, ?)`, workspace, id, at, fmt.Sprintf("s%d", r.inserted), "Name of "+id, status, quota, endsAt,
+		r.clock(), uint16(schemas.Partition([]byte(workspace), 4)), uint64(r.inserted))
 }
 
 // counted says that everything is, up to now.
@@ -204,11 +206,11 @@ func (r *rig) countedTo(watermark time.Time) {
 
 func (r *rig) countedAt(now time.Time, parts ...int) {
 	r.t.Helper()
-	r.revision++
+	r.inserted++ // an offset without a row
 	for _, topic := range r.broker.Topics.Inputs() {
 		for _, part := range parts {
 			r.exec("INSERT INTO ingest_progress (topic, epoch, kpart, next_offset, watermark, at) VALUES (?, 1, ?, ?, ?, ?)",
-				topic, uint16(part), uint64(r.inserted)+r.revision, now, now)
+				topic, uint16(part), uint64(r.inserted)+1, now, now)
 		}
 	}
 }
@@ -485,4 +487,36 @@ func TestHoursThatCannotBeReadHoldUpNoOther(t *testing.T) {
 	r.exec("RENAME TABLE usage_15m_kept TO usage_15m")
 	r.pass(31 * time.Second)
 	eventually(t, "projections of the one that was broken", func() bool { return len(r.projections(bad)) > 0 })
+}
+
+// TestWhatIsSaidOfOneWorkspaceConcernsNoOther: only those are projected anew of
+// whose campaigns something was said that was not so before.
+func TestWhatIsSaidOfOneWorkspaceConcernsNoOther(t *testing.T) {
+	r := newRig(t)
+	begin := r.clock().AddDate(0, 0, -3)
+	quota := int64(100_000_000)
+	ids := neighbours(4)
+	for _, id := range ids {
+		r.campaign(id, "cmp_1", "ACTIVE", begin, &quota, nil)
+	}
+	r.counted()
+	r.start()
+	watermarks := func(id string) time.Time { return r.projections(id)["cmp_1"].watermark }
+	before := r.clock()
+	for _, id := range ids {
+		eventually(t, "projections of "+id, func() bool { return watermarks(id).Equal(before) })
+	}
+	more := 2 * quota
+	r.campaign(ids[0], "cmp_1", "ACTIVE", r.clock(), &more, nil)
+	r.campaign(ids[1], "cmp_1", "ACTIVE", r.clock(), &quota, nil)
+	r.campaign(ids[2], "cmp_1", "PAUSED", r.clock(), &quota, nil)
+	r.pass(time.Minute)
+	for _, id := range []string{ids[0], ids[2]} {
+		eventually(t, "projections of "+id, func() bool { return watermarks(id).After(before) })
+	}
+	for _, id := range []string{ids[1], ids[3]} {
+		if got := watermarks(id); !got.Equal(before) {
+			t.Errorf("%s was projected at %v, though nothing was said", id, got)
+		}
+	}
 }

@@ -84,6 +84,21 @@ WHERE epoch = {epoch:UInt32} AND kpart IN {parts:Array(UInt16)} AND koff >= {lea
     AND koff >= transform(kpart, {parts:Array(UInt16)}, {offsets:Array(UInt64)}, toUInt64(0))
 GROUP BY workspace_id`
 
+// saidQuery finds the workspaces of a partition about which its ledger (or else
+// its states) says something from an offset on. What recovery put in counts
+// every time, wherever it is.
+const saidQuery = `
+SELECT workspace_id, ledger FROM (
+    SELECT DISTINCT workspace_id, true AS ledger FROM credit_entries
+    WHERE repair = 1 OR (epoch = {epoch:UInt32} AND kpart = {part:UInt16} AND koff >= {ledger:UInt64})
+    UNION ALL
+    SELECT DISTINCT workspace_id, false FROM campaigns
+    WHERE repair = 1 OR (epoch = {epoch:UInt32} AND kpart = {part:UInt16} AND koff >= {states:UInt64})
+    UNION ALL
+    SELECT DISTINCT workspace_id, false FROM workspaces
+    WHERE repair = 1 OR (epoch = {epoch:UInt32} AND kpart = {part:UInt16} AND koff >= {states:UInt64})
+)`
+
 // entriesQuery reads whole ledgers.
 const entriesQuery = "SELECT " + balance.EntryColumns + `, workspace_id
 FROM credit_entries WHERE workspace_id IN {workspaces:Array(String)}`

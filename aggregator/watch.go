@@ -218,49 +218,59 @@ func (p *part) ids() []string {
 	return ids
 }
 
-// readChanges reads ledgers and states anew if their topics have moved, and
-// notes whose they are. New workspaces may be named by them alone.
+// readChanges reads ledgers and states anew of workspaces of which something was
+// said, and notes whose they are. New workspaces may be named by them alone.
 func (w *watch) readChanges(ctx context.Context, p *part, now rollup.Progress, looked map[string]bool) error {
-	ledger, states := !p.begun || now.Ledger != p.known.Ledger, !p.begun || now.States != p.known.States
-	if p.begun && (ledger || states) {
-		bound := rollup.Parameters{}
-		err := w.a.query(ctx, "the workspaces", idsQuery, bound, func(scan func(...any) error) error {
-			var id string
-			var begin time.Time
-			err := scan(&id, &begin)
-			if schemas.Partition([]byte(id), w.a.cfg.Partitions) == p.id {
-				p.workspace(id)
-			}
-			return err
-		})
-		if err != nil {
-			return err
+	ledgers, states, err := w.said(ctx, p, now)
+	if err != nil {
+		return err
+	}
+	for id, ws := range p.workspaces {
+		if !p.begun || ws.states == nil { // never read
+			ledgers[id], states[id] = true, true
 		}
 	}
-	for chunk := range slices.Chunk(p.ids(), readChunk) {
-		var fresh []string // read for the first time
-		for _, id := range chunk {
-			if p.workspaces[id].states == nil {
-				fresh = append(fresh, id)
-			}
-		}
-		for _, c := range []struct {
-			all  bool
-			read func(context.Context, *part, []string, map[string]bool) error
-		}{{ledger, w.readEntries}, {states, w.readStates}, {states, w.readSettings}} {
-			ids := fresh
-			if c.all {
-				ids = chunk
-			}
-			if len(ids) == 0 {
-				continue
-			}
-			if err := c.read(ctx, p, ids, looked); err != nil {
+	for _, c := range []struct {
+		ids  map[string]bool
+		read func(context.Context, *part, []string, map[string]bool) error
+	}{{ledgers, w.readEntries}, {states, w.readSettings}, {states, w.readStates}} {
+		for chunk := range slices.Chunk(slices.Sorted(maps.Keys(c.ids)), readChunk) {
+			if err := c.read(ctx, p, chunk, looked); err != nil {
 				return err
 			}
 		}
 	}
 	return nil
+}
+
+// said returns the workspaces to whose ledger, and of which to what was said of
+// campaigns and of themselves, something was added since it was read.
+func (w *watch) said(ctx context.Context, p *part, now rollup.Progress) (ledgers, states map[string]bool, err error) {
+	ledgers, states = make(map[string]bool), make(map[string]bool)
+	if !p.begun || now.Ledger == p.known.Ledger && now.States == p.known.States {
+		return ledgers, states, nil
+	}
+	bound := rollup.Parameters{}
+	bound.Integer("epoch", int64(w.a.cfg.Epoch))
+	bound.Integer("part", int64(p.id))
+	bound["ledger"] = strconv.FormatUint(p.known.Ledger, 10)
+	bound["states"] = strconv.FormatUint(p.known.States, 10)
+	err = w.a.query(ctx, "what was said", saidQuery, bound, func(scan func(...any) error) error {
+		var id string
+		var ledger bool
+		err := scan(&id, &ledger)
+		if schemas.Partition([]byte(id), w.a.cfg.Partitions) != p.id {
+			return err
+		}
+		p.workspace(id)
+		if ledger {
+			ledgers[id] = true
+		} else {
+			states[id] = true
+		}
+		return err
+	})
+	return ledgers, states, err
 }
 
 func (w *watch) readEntries(ctx context.Context, p *part, ids []string, looked map[string]bool) error {
@@ -313,12 +323,14 @@ func (w *watch) readStates(ctx context.Context, p *part, ids []string, looked ma
 		return err
 	}
 	for _, id := range ids {
-		p.workspaces[id].states, p.workspaces[id].changed, looked[id] = states[id], true, true
+		if ws := p.workspaces[id]; ws.states == nil || !maps.EqualFunc(ws.states, states[id], (*campaignState).equal) {
+			ws.states, ws.changed, looked[id] = states[id], true, true
+		}
 	}
 	return nil
 }
 
-func (w *watch) readSettings(ctx context.Context, p *part, ids []string, _ map[string]bool) error {
+func (w *watch) readSettings(ctx context.Context, p *part, ids []string, looked map[string]bool) error {
 	bound := rollup.Parameters{}
 	bound.Strings("workspaces", ids)
 	return w.a.query(ctx, "settings", settingsQuery, bound, func(scan func(...any) error) error {
@@ -326,11 +338,13 @@ func (w *watch) readSettings(ctx context.Context, p *part, ids []string, _ map[s
 		if err := scan(&id, &name, &zone); err != nil {
 			return err
 		}
-		ws := p.workspaces[id]
-		ws.name, ws.zone = name, time.UTC
-		// A zone that this machine's tzdata does not have yet stops nothing.
-		if location, err := time.LoadLocation(zone); err == nil {
-			ws.zone = location
+		if ws := p.workspaces[id]; ws.name != name || ws.zoneName != zone {
+			ws.name, ws.zoneName, ws.zone = name, zone, time.UTC
+			// A zone that this machine's tzdata does not have yet stops nothing.
+			if location, err := time.LoadLocation(zone); err == nil {
+				ws.zone = location
+			}
+			ws.changed, looked[id] = true, true
 		}
 		return nil
 	})

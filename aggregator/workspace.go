@@ -1,6 +1,7 @@
 package aggregator
 
 import (
+	"slices"
 	"time"
 
 	"github.com/drawdown/drawdown/aggregator/alerts"
@@ -11,12 +12,13 @@ import (
 
 // workspace is what is kept of one between looks. Only one goroutine uses it.
 type workspace struct {
-	id      string
-	name    string
-	zone    *time.Location
-	entries []balance.Entry
-	states  map[string]*campaignState
-	series  series
+	id       string
+	name     string
+	zoneName string
+	zone     *time.Location
+	entries  []balance.Entry
+	states   map[string]*campaignState // nil: nothing was read yet
+	series   series
 	// total is the sum of the series when it was projected last, and totalSince
 	// its first hour with use.
 	total      []float64
@@ -52,6 +54,13 @@ type campaignState struct {
 	endsAt   schemas.Millis
 	since    schemas.Millis // its first state
 	changes  []statusChange // oldest first
+}
+
+// equal says whether the same was said.
+func (c *campaignState) equal(other *campaignState) bool {
+	quota := c.quota == other.quota || c.quota != nil && other.quota != nil && *c.quota == *other.quota
+	return quota && c.name == other.name && c.status == other.status && c.startsAt == other.startsAt && c.endsAt == other.endsAt &&
+		c.since == other.since && slices.Equal(c.changes, other.changes)
 }
 
 // statusChange is from when on a campaign had a status.
