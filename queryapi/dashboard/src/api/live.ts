@@ -32,7 +32,8 @@ class Room {
 
   constructor(readonly workspace: string) {}
 
-  join(listener: () => void) {
+  /** join is one function for as long as the room is: another one would join anew with every rendering. */
+  join = (listener: () => void) => {
     this.listeners.add(listener)
     if (this.listeners.size === 1) {
       document.addEventListener('visibilitychange', this.seen)
@@ -143,10 +144,7 @@ function roomOf(workspace: string) {
 /** useLive keeps the figures of a workspace moving for as long as the caller is shown. */
 export function useLive(workspace: string): Live {
   const room = roomOf(workspace)
-  const live = useSyncExternalStore(
-    (listener) => room.join(listener),
-    () => room.live,
-  )
+  const live = useSyncExternalStore(room.join, () => room.live)
   useEffect(() => {
     // A session may have ended while nobody looked: the first question says so.
     const back = () => void queryClient.invalidateQueries({ queryKey: ['me'] })
