@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sync/singleflight"
 
+	"github.com/drawdown/drawdown/schemas"
 	"github.com/drawdown/drawdown/schemas/rollup"
 )
 
@@ -108,10 +109,46 @@ func (c *answerCache) keep(key string, made cached) {
 	c.bytes += made.bytes + len(key)
 }
 
+// settleMillis is how long after it was first read what is held is read once
+// more, and how far behind a replica may be that is asked while another is not
+// (querySettings): many times what a healthy one is.
+const settleMillis = 10_000
+
+// heldSince is what is held and when it was read.
+type heldSince[T any] struct {
+	made T
+	at   schemas.Millis
+}
+
 // held keeps what is read of a workspace's ledger or states for as long as end
 // stands, the next offset of the topic that it comes from; nobody may change
 // it. read says how many bytes it takes.
+//
+// In a cluster the replica that said end need not be the one that is read, and
+// even on one replica the table that says it may be ahead of the others, whose
+// parts come each in its own time. So no comparison of offsets before and after
+// proves that a row is there; reading what a quorum has
+// (select_sequential_consistency) would, but fails wherever a replica lags and
+// knows no parallel inserts. What lags is known to be bounded instead: what was
+// read first under an end is believed for settleMillis, then it is read once
+// more, and that stands.
 func held[T any](ctx context.Context, s *Server, what, workspaceID string, end uint64, read func(context.Context) (T, int, error)) (T, error) {
+	dated := func(ctx context.Context) (heldSince[T], int, error) {
+		at := s.now()
+		made, size, err := read(ctx)
+		return heldSince[T]{made, at}, size, err
+	}
+	first, err := heldAs(ctx, s, what, workspaceID, end, dated)
+	if err != nil || s.now()-first.at < settleMillis {
+		return first.made, err
+	}
+	settled, err := heldAs(ctx, s, what+" settled", workspaceID, end, dated)
+	return settled.made, err
+}
+
+// heldAs keeps what is read of a workspace for as long as end stands, whatever
+// that counts.
+func heldAs[T any](ctx context.Context, s *Server, what, workspaceID string, end uint64, read func(context.Context) (T, int, error)) (T, error) {
 	// Answers have keys that begin with a slash.
 	key := fmt.Sprint(what, " ", workspaceID, " ", end)
 	kept, err := s.answers.get(ctx, key, func(ctx context.Context) (cached, error) {

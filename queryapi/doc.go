@@ -49,8 +49,10 @@
 //     never claims records that the figures do not have. An answer is kept
 //     (cache.go) under the revision, the minute and the watermark's minute it
 //     was made of, and given again only under the same: it may be ahead of its
-//     revision by a batch that is half inserted, never behind it, and
-//     what a handler computes may depend on nothing else.
+//     revision by a batch that is half inserted, never behind it but for
+//     what a lagging replica of a cluster had not yet, which stands for a
+//     minute at most (held), and what a handler computes may depend on
+//     nothing else.
 //
 //  5. No user input is part of a statement's text: values travel as
 //     server-side parameters ({name:Type}), and the only variable text is

@@ -93,3 +93,52 @@ func TestProblemsThatAreSharedNameEachRequest(t *testing.T) {
 		group.Wait()
 	}
 }
+
+// TestWhatALaggingReplicaAnsweredDoesNotStand: a replica says how far a
+// partition is before it has the grant and the state that were counted there,
+// and nothing else comes for hours.
+func TestWhatALaggingReplicaAnsweredDoesNotStand(t *testing.T) {
+	t.Parallel()
+	h := newHarness(t, at(t, "2026-11-22T09:00:30Z"))
+	kept, asked := keeping(h, 1<<20)
+	h.insert(event{"ws_a", "cmp_1", "x", h.now.Add(-time.Hour), 1_000_000})
+	h.progress("ws_a", 2, h.now)
+	read := func() (remaining string, name *string) {
+		t.Helper()
+		var balance struct{ Remaining string }
+		var campaign queryapi.CampaignDetail
+		for target, body := range map[string]any{"/v1/workspaces/ws_a/balance": &balance, "/v1/workspaces/ws_a/campaigns/cmp_1": &campaign} {
+			if r := h.doOn(kept, http.MethodGet, target); r.status != http.StatusOK || json.Unmarshal(r.body, body) != nil {
+				t.Fatalf("%s: %d %s", target, r.status, r.body)
+			}
+		}
+		return balance.Remaining, campaign.Name
+	}
+	if remaining, name := read(); remaining != "-1" || name != nil {
+		t.Fatalf("%s %v", remaining, name)
+	}
+	// Now it has them; where it is does not change.
+	h.grant("ws_a", "g1", 5_000_000, h.now.Add(-2*time.Hour), nil)
+	h.campaign("ws_a", "cmp_1", "One", "ACTIVE", h.now.Add(-2*time.Hour), nil)
+	h.now = h.now.Add(time.Minute)
+	if remaining, name := read(); remaining != "4" || name == nil || *name != "One" {
+		t.Errorf("a minute later %s is left, and the campaign is %v", remaining, name)
+	}
+	// From then on nothing of it is read again.
+	of := func(read func()) uint64 {
+		before := asked()
+		read()
+		return asked() - before
+	}
+	h.now = h.now.Add(time.Minute)
+	second := of(func() { read() })
+	h.now = h.now.Add(time.Hour)
+	if third := of(func() { read() }); third != second {
+		t.Errorf("%d statements an hour later, %d before", third, second)
+	}
+	h.exec("TRUNCATE TABLE credit_entries")
+	h.now = h.now.Add(time.Minute)
+	if remaining, _ := read(); remaining != "4" {
+		t.Errorf("the ledger was read again: %s", remaining)
+	}
+}

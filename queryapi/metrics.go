@@ -115,6 +115,8 @@ var querySettings = clickhouse.Settings{
 	"max_threads":            2,
 	"max_memory_usage":       2 << 30,
 	"optimize_read_in_order": 1,
+	// A replica that is further behind is asked only if all are: see held.
+	"max_replica_delay_for_distributed_queries": settleMillis / 1000,
 }
 
 // crowd is from how many queries in flight on each has one thread: the others

@@ -46,7 +46,7 @@ const maxProjectionAge = 2 * 60 * minuteMillis
 // read once in a minute of the clock, like answers are kept.
 func (s *Server) projections(ctx context.Context, workspaceID string, fresh freshness) (projections, error) {
 	minute := uint64((fresh.at + minuteMillis - 1) / minuteMillis)
-	found, err := held(ctx, s, "projections", workspaceID, minute, func(ctx context.Context) (projections, int, error) {
+	found, err := heldAs(ctx, s, "projections", workspaceID, minute, func(ctx context.Context) (projections, int, error) {
 		found, err := s.readProjections(ctx, workspaceID)
 		size := heldBytes
 		for _, p := range found {
