@@ -32,6 +32,9 @@ type rig struct {
 	// before is called with each statement of an aggregator before it is sent;
 	// an error stands for one of the store's. nil: nobody is asked.
 	before func(statement string) error
+	// stopping is closed when an aggregator has been told to stop.
+	stopping chan struct{}
+	toldOnce sync.Once
 
 	mu       sync.Mutex
 	log      bytes.Buffer
@@ -42,7 +45,7 @@ type rig struct {
 func newRig(t testing.TB) *rig {
 	t.Helper()
 	db := storetest.ClickHouse(t)
-	r := &rig{t: t, conn: db.Conn(t), broker: storetest.Kafka(t, storetest.KafkaOptions{}), now: time.Date(2026, 11, 25, 12, 0, 30, 0, time.UTC)}
+	r := &rig{t: t, conn: db.Conn(t), broker: storetest.Kafka(t, storetest.KafkaOptions{}), stopping: make(chan struct{}), now: time.Date(2026, 11, 25, 12, 0, 30, 0, time.UTC)}
 	t.Cleanup(func() {
 		if t.Failed() {
 			t.Logf("log:\n%s", &r.log)
@@ -89,6 +92,7 @@ func (r *rig) startWith(group string, registry *prometheus.Registry) (a *aggrega
 	go func() { done <- a.Run(ctx) }()
 	stop = sync.OnceFunc(func() {
 		cancel()
+		r.toldOnce.Do(func() { close(r.stopping) })
 		if err := <-done; err != nil {
 			r.t.Errorf("the aggregator ended: %v", err)
 		}

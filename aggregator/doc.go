@@ -6,8 +6,8 @@
 // partition looks after the workspaces that belong in it ([Aggregator.Run],
 // members.go): every second it reads how far its partitions are (watch.go), and
 // looks at the workspaces of which something was counted, and once a minute at
-// all. Looking at one reads its balance, evaluates its rules and records what
-// changed (evaluate.go). Twice a minute what campaigns and workspaces will have
+// all. Looking at one reads its balance, evaluates its rules (evaluate.go) and
+// records what changed (record.go). Twice a minute what campaigns and workspaces will have
 // used is projected anew (project.go) from hours read (hours.go) and kept in
 // memory (series.go).
 //
@@ -19,7 +19,8 @@
 //     recorded under a token that both would use, the first stands, and each
 //     reads back what was recorded before it goes on. Of projections the newest
 //     counts, whoever made it.
-//  3. An INSERT under way is never cancelled.
+//  3. An INSERT under way is never cancelled, and none begins once what is owned
+//     is known to be somebody else's.
 //  4. Nothing is kept that could not be made again from the tables; a new owner
 //     begins with what they say.
 package aggregator

@@ -8,8 +8,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/ClickHouse/clickhouse-go/v2"
-
 	"github.com/drawdown/drawdown/aggregator/alerts"
 	"github.com/drawdown/drawdown/aggregator/balance"
 	"github.com/drawdown/drawdown/aggregator/forecast"
@@ -27,19 +25,6 @@ LIMIT 1 BY workspace_id, rule_id`
 
 // rulesCountQuery says whether any rule was written.
 const rulesCountQuery = `SELECT count() FROM alert_rules`
-
-// incidentsQuery reads the newest incident of each subject of each revision of
-// the rules of some workspaces: what a Book is restored from.
-const incidentsQuery = `
-SELECT workspace_id, incident_id, state, rule_id, rule_revision, kind, subject, sequence, at, message, detail
-FROM alert_incidents
-WHERE workspace_id IN {workspaces:Array(String)} AND (workspace_id, rule_id, rule_revision, subject, sequence) IN (
-    SELECT workspace_id, rule_id, rule_revision, subject, max(sequence)
-    FROM alert_incidents WHERE workspace_id IN {workspaces:Array(String)}
-    GROUP BY workspace_id, rule_id, rule_revision, subject)`
-
-const insertIncident = `INSERT INTO alert_incidents (workspace_id, incident_id, state, rule_id, rule_revision, kind, subject, sequence, at, message, detail)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
 
 // readRules reads the rules of a partition's workspaces anew if any rule was
 // written anywhere, and notes of which workspaces they changed.
@@ -85,35 +70,6 @@ func (w *watch) readRules(ctx context.Context, p *part, looked map[string]bool) 
 		}
 	}
 	p.rulesKnown, p.rulesCount = true, count
-	return nil
-}
-
-// readBooks restores the books of workspaces.
-func (w *watch) readBooks(ctx context.Context, p *part, ids []string) error {
-	rows := make(map[string][]schemas.AlertChange)
-	bound := rollup.Parameters{}
-	bound.Strings("workspaces", ids)
-	err := w.a.query(ctx, "incidents", incidentsQuery, bound, func(scan func(...any) error) error {
-		var c schemas.AlertChange
-		var at time.Time
-		err := scan(&c.WorkspaceID, &c.IncidentID, (*string)(&c.State), &c.RuleID, &c.RuleRevision, (*string)(&c.Kind),
-			&c.Subject, &c.Sequence, &at, &c.Message, &c.Detail)
-		c.At = schemas.MillisOf(at)
-		rows[c.WorkspaceID] = append(rows[c.WorkspaceID], c)
-		return err
-	})
-	if err != nil {
-		return err
-	}
-	for _, id := range ids {
-		ws := p.workspaces[id]
-		if ws.book == nil {
-			ws.book = alerts.Restore(rows[id])
-		} else {
-			ws.book.Read(rows[id])
-		}
-		ws.recorded = rows[id]
-	}
 	return nil
 }
 
@@ -191,76 +147,6 @@ func (w *watch) observe(ctx context.Context, p *part, now schemas.Millis) error 
 		}
 	}
 	return errors.Join(failed...)
-}
-
-// record writes changes, each as a block of its own under the token that any
-// evaluator would give it, and reads back what was recorded (invariant 2).
-func (w *watch) record(ctx context.Context, p *part, ws *workspace, transitions []alerts.Transition) error {
-	if len(transitions) == 0 {
-		return nil
-	}
-	var failed error
-	for i := range transitions {
-		if failed = w.insertIncident(ctx, &transitions[i].AlertChange, ""); failed != nil {
-			break
-		}
-	}
-	readBack := func() error {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), queryTimeout)
-		defer cancel()
-		return w.readBooks(ctx, p, []string{ws.id})
-	}
-	if err := errors.Join(failed, readBack()); err != nil {
-		ws.book = nil // what was recorded is not known: it is read before the next look
-		return err
-	}
-	again := false
-	for i := range transitions {
-		c := &transitions[i].AlertChange
-		if ws.recordedState(c) {
-			w.a.metrics.incidents.WithLabelValues(string(c.Kind), string(c.State)).Inc()
-			w.a.log.InfoContext(ctx, "alert", "workspace_id", ws.id, "rule_id", c.RuleID, "subject", c.Subject, "state", c.State, "incident_id", c.IncidentID)
-			continue
-		}
-		// ClickHouse may remember the token of a block that it lost in a crash
-		// (invariant 3 of the consumers).
-		again = true
-		if err := w.insertIncident(ctx, c, "/again"); err != nil {
-			ws.book = nil
-			return err
-		}
-	}
-	if again {
-		if err := readBack(); err != nil {
-			ws.book = nil
-			return err
-		}
-	}
-	w.a.cfg.Recorded()
-	return nil
-}
-
-// recordedState says whether a change, or another evaluator's of the same, was
-// read back.
-func (ws *workspace) recordedState(c *schemas.AlertChange) bool {
-	return slices.ContainsFunc(ws.recorded, func(r schemas.AlertChange) bool {
-		return r.RuleID == c.RuleID && r.RuleRevision == c.RuleRevision && r.Subject == c.Subject &&
-			(r.Sequence > c.Sequence || r.Sequence == c.Sequence && r.State == c.State)
-	})
-}
-
-func (w *watch) insertIncident(ctx context.Context, c *schemas.AlertChange, suffix string) error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), writeTimeout)
-	defer cancel()
-	ctx = clickhouse.Context(ctx, clickhouse.WithSettings(clickhouse.Settings{
-		"async_insert": 0, "insert_deduplicate": 1, "insert_deduplication_token": c.Token() + suffix,
-	}))
-	err := w.a.cfg.ClickHouse.Exec(ctx, insertIncident, c.WorkspaceID, c.IncidentID, string(c.State), c.RuleID, c.RuleRevision, string(c.Kind),
-		c.Subject, c.Sequence, timeOf(c.At), c.Message, c.Detail)
-	if err != nil {
-		return fmt.Errorf("cannot record incident %s: %w", c.IncidentID, err)
-	}
-	return nil
 }
 
 // lifeEvery is how often what campaigns used over their lives is read: it is

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -198,4 +199,46 @@ func TestAGrantThatIsInForceCounts(t *testing.T) {
 	if got := r.states("ws_a", "default-balance"); len(got) > 0 {
 		t.Errorf("told although a grant covers it: %q", got)
 	}
+}
+
+// TestNothingIsWrittenOnceTheGenerationHasEnded: of three incidents that begin
+// at once the first is under way when the aggregator stops. It is recorded, the
+// others are the next owner's, and so are the projections.
+func TestNothingIsWrittenOnceTheGenerationHasEnded(t *testing.T) {
+	r := newRig(t)
+	var under atomic.Bool
+	r.before = func(statement string) error {
+		if strings.Contains(statement, "INSERT INTO alert_incidents") && under.CompareAndSwap(false, true) {
+			<-r.stopping
+		}
+		return nil
+	}
+	r.grant("ws_a", "g1", 1000_000_000, r.clock().AddDate(0, 0, -1).Truncate(time.Minute), nil)
+	r.insert(event{"ws_a", "cmp_1", r.clock().Add(-time.Hour), 1_000_000})
+	for _, id := range []string{"one", "two", "three"} {
+		r.rule("ws_a", id, 1, 1, schemas.BalanceBelow, true, `{"credits":"1000000"}`)
+	}
+	r.counted()
+	_, stop := r.start()
+	eventually(t, "an INSERT", under.Load)
+	stop()
+	if got := r.count("alert_incidents"); got != 1 {
+		t.Errorf("%d incidents were recorded, want the one that was under way", got)
+	}
+	if got := r.count("campaign_projections"); got != 0 {
+		t.Errorf("%d projections were written", got)
+	}
+	r.start()
+	for _, id := range []string{"one", "two", "three"} {
+		eventually(t, id, func() bool { return fmt.Sprint(r.states("ws_a", id)) == "[1 firing]" })
+	}
+}
+
+// count is how many rows a table has.
+func (r *rig) count(table string) (rows uint64) {
+	r.t.Helper()
+	if err := r.conn.QueryRow(context.Background(), "SELECT count() FROM "+table).Scan(&rows); err != nil {
+		r.t.Fatal(err)
+	}
+	return rows
 }
