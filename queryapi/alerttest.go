@@ -23,6 +23,10 @@ const (
 	testHistory = 57 * dayMillis
 	// maxTestIncidents bounds an answer.
 	maxTestIncidents = 1000
+	// maxTestBuckets bounds the quarters that are read of campaigns in the span,
+	// some seconds' worth: all of a hundred campaigns, which used something in
+	// each.
+	maxTestBuckets = 300_000
 	// testsAtOnce bounds dry runs, each of a second of one core at the most.
 	testsAtOnce = 2
 )
@@ -32,6 +36,7 @@ type AlertTest struct {
 	From        Instant              `json:"from"`
 	To          Instant              `json:"to" doc:"The last quarter of an hour that is counted as a whole"`
 	StepSeconds int                  `json:"step_seconds" doc:"How often the rule was looked at; in truth it is more often"`
+	Resolution  int                  `json:"resolution" doc:"Seconds within which instants are right: step_seconds, or 3600 of kind quota_projected over more than some hundred campaigns"`
 	Fired       int                  `json:"fired" doc:"How often it would have fired, also where items are fewer"`
 	Items       []AlertTestedMessage `json:"items" nullable:"false" doc:"In the order in which they would have fired; the last 1,000"`
 }
@@ -98,15 +103,22 @@ func (s *Server) testAlertRule(ctx context.Context, rule *schemas.AlertRule) (*A
 	}
 	to := windowEndAt(fresh) / quarterMillis * quarterMillis
 	from := to - testSpan
-	timeline, err := s.testTimeline(ctx, rule, fresh, from, to)
+	timeline, resolution, err := s.testTimeline(ctx, rule, fresh, from, to)
 	if err != nil {
 		return nil, err
 	}
 	incidents, err := alerts.Replay(*rule, timeline, from, to, quarterMillis)
+	if err == nil && resolution > quarterMillis && rule.Kind == schemas.QuotaUsed {
+		// What is used up in an hour is so in a quarter of it.
+		resolution = quarterMillis
+		if err = s.refine(ctx, rule, timeline, incidents, to); err == nil {
+			incidents, err = alerts.Replay(*rule, timeline, from, to, quarterMillis)
+		}
+	}
 	if err != nil {
 		return nil, err
 	}
-	body := AlertTest{From: instant(from), To: instant(to), StepSeconds: quarterMillis / 1000, Fired: len(incidents), Items: []AlertTestedMessage{}}
+	body := AlertTest{From: instant(from), To: instant(to), StepSeconds: quarterMillis / 1000, Resolution: int(resolution) / 1000, Fired: len(incidents), Items: []AlertTestedMessage{}}
 	for _, i := range incidents[max(len(incidents)-maxTestIncidents, 0):] {
 		body.Items = append(body.Items, AlertTestedMessage{
 			Subject: i.Subject, BeganAt: instant(i.BeganAt), FiredAt: instant(i.FiredAt), ResolvedAt: instantOrNull(i.ResolvedAt),
@@ -116,19 +128,20 @@ func (s *Server) testAlertRule(ctx context.Context, rule *schemas.AlertRule) (*A
 	return &AlertTestOutput{body}, nil
 }
 
-// testTimeline reads what a replay of a rule needs to know.
-func (s *Server) testTimeline(ctx context.Context, rule *schemas.AlertRule, fresh freshness, from, to schemas.Millis) (*alerts.Timeline, error) {
+// testTimeline reads what a replay of a rule needs to know, and says within
+// what instants of it are right.
+func (s *Server) testTimeline(ctx context.Context, rule *schemas.AlertRule, fresh freshness, from, to schemas.Millis) (*alerts.Timeline, schemas.Millis, error) {
 	about, err := s.settings(ctx, rule.WorkspaceID, fresh)
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	t := &alerts.Timeline{Name: about.name, Zone: about.zone}
 	if t.Entries, err = s.entries(ctx, rule.WorkspaceID, fresh); err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	edges, err := balance.Cuts(t.Entries, to)
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	edges = slices.DeleteFunc(slices.Clone(edges), func(at schemas.Millis) bool { return at <= timeBegin || at >= to })
 	longest := time.Hour
@@ -140,25 +153,75 @@ func (s *Server) testTimeline(ctx context.Context, rule *schemas.AlertRule, fres
 	edges = testEdges(edges, from, to, from-schemas.Millis(longest.Milliseconds()))
 	rows, err := s.sums(ctx, "alert_test", rollup.Query{Workspace: rule.WorkspaceID, Edges: edges, Group: rollup.ByNone})
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	for i := range rows {
 		t.Usage = append(t.Usage, bucketOf(edges, &rows[i]))
 	}
 	sortBuckets(t.Usage)
 	if rule.Kind != schemas.QuotaUsed && rule.Kind != schemas.QuotaProjected {
-		return t, nil
+		return t, quarterMillis, nil
 	}
-	// Hours: quotas change slowly, and there may be many campaigns.
-	edges = testEdges(nil, from, to, to)
-	t.Campaigns, err = s.campaignTimelines(ctx, rule, edges)
-	return t, err
+	if t.Campaigns, err = s.campaignPasts(ctx, rule); err != nil {
+		return nil, 0, err
+	}
+	// Hours where there are many campaigns.
+	resolution, quartersFrom := schemas.Millis(hourMillis), to
+	if rule.Params.CampaignID != "" || schemas.Millis(len(t.Campaigns))*testSpan/quarterMillis <= maxTestBuckets {
+		resolution, quartersFrom = quarterMillis, from
+	}
+	edges = testEdges(nil, from, to, quartersFrom)
+	usage, err := s.campaignUsage(ctx, rule, edges)
+	for i := range t.Campaigns {
+		t.Campaigns[i].Usage = usage[t.Campaigns[i].ID]
+	}
+	return t, resolution, err
 }
+
+// refine reads the quarters of the hours in which incidents of campaigns began
+// or ended, in place of the hours.
+func (s *Server) refine(ctx context.Context, rule *schemas.AlertRule, t *alerts.Timeline, incidents []alerts.Incident, to schemas.Millis) error {
+	var edges []schemas.Millis
+	hours := map[schemas.Millis]bool{}
+	for _, i := range incidents {
+		for _, at := range []schemas.Millis{i.BeganAt, i.ResolvedAt} {
+			hour := (at - 1) / hourMillis * hourMillis // known at its end
+			if at == schemas.NoInstant || hours[hour] {
+				continue
+			}
+			hours[hour] = true
+			for quarter := hour; quarter <= min(hour+hourMillis, to); quarter += quarterMillis {
+				edges = append(edges, quarter)
+			}
+		}
+	}
+	if len(edges) == 0 {
+		return nil
+	}
+	slices.Sort(edges)
+	usage, err := s.campaignUsage(ctx, rule, slices.Compact(edges))
+	if err != nil {
+		return err
+	}
+	for i := range t.Campaigns {
+		c := &t.Campaigns[i]
+		c.Usage = slices.DeleteFunc(c.Usage, func(b alerts.Bucket) bool { return hours[b.From/hourMillis*hourMillis] })
+		for _, b := range usage[c.ID] {
+			if hours[b.From/hourMillis*hourMillis] && b.To-b.From == quarterMillis {
+				c.Usage = append(c.Usage, b)
+			}
+		}
+		sortBuckets(c.Usage)
+	}
+	return nil
+}
+
+const hourMillis = 60 * minuteMillis
 
 // testEdges adds to edges the hours of a timeline and, from an instant on, its
 // quarters.
 func testEdges(edges []schemas.Millis, from, to, quartersFrom schemas.Millis) []schemas.Millis {
-	const hour = 60 * minuteMillis
+	const hour = hourMillis
 	edges = append(edges, timeBegin, to)
 	for at := (from - testHistory) / hour * hour; at < to; {
 		edges = append(edges, at)
@@ -185,8 +248,8 @@ SELECT campaign_id, time, name, status, quota_micro, ends_at FROM campaigns
 WHERE workspace_id = {workspace:String}
 ORDER BY campaign_id, time, epoch, koff`
 
-// campaignTimelines reads the past of the campaigns that a rule is about.
-func (s *Server) campaignTimelines(ctx context.Context, rule *schemas.AlertRule, edges []schemas.Millis) ([]alerts.CampaignTimeline, error) {
+// campaignPasts reads the states of the campaigns that a rule is about.
+func (s *Server) campaignPasts(ctx context.Context, rule *schemas.AlertRule) ([]alerts.CampaignTimeline, error) {
 	var found []alerts.CampaignTimeline
 	place := map[string]int{}
 	bound := parameters{}
@@ -214,21 +277,22 @@ func (s *Server) campaignTimelines(ctx context.Context, rule *schemas.AlertRule,
 		found[i].States = append(found[i].States, state)
 		return nil
 	})
-	if err != nil {
-		return nil, err
-	}
+	return found, err
+}
+
+// campaignUsage is what the campaigns that a rule is about used between edges.
+func (s *Server) campaignUsage(ctx context.Context, rule *schemas.AlertRule, edges []schemas.Millis) (map[string][]alerts.Bucket, error) {
 	q := rollup.Query{Workspace: rule.WorkspaceID, Edges: edges, Group: rollup.ByCampaign}
 	if id := rule.Params.CampaignID; id != "" {
 		q.Campaign = &id
 	}
 	rows, err := s.sums(ctx, "alert_test_campaigns", q)
+	usage := make(map[string][]alerts.Bucket)
 	for i := range rows {
-		if at, known := place[rows[i].key]; known {
-			found[at].Usage = append(found[at].Usage, bucketOf(edges, &rows[i]))
-		}
+		usage[rows[i].key] = append(usage[rows[i].key], bucketOf(edges, &rows[i]))
 	}
-	for i := range found {
-		sortBuckets(found[i].Usage)
+	for _, buckets := range usage {
+		sortBuckets(buckets)
 	}
-	return found, err
+	return usage, err
 }

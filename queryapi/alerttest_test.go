@@ -3,6 +3,7 @@ package queryapi_test
 import (
 	"encoding/json"
 	"net/http"
+	"reflect"
 	"slices"
 	"testing"
 	"time"
@@ -77,9 +78,6 @@ func TestDryRunOfAnAlertRuleIsTheReplayOfItsStory(t *testing.T) {
 
 	total := 0
 	for _, rule := range schemas.DefaultAlertRules("ws_a") {
-		if rule.Kind == schemas.QuotaUsed || rule.Kind == schemas.QuotaProjected {
-			continue // by hours, below
-		}
 		var got queryapi.AlertTest
 		h.tested(rulesOfA+"/"+rule.RuleID+"/test", "", &got)
 		want, err := alerts.Replay(rule, story, millis(to.Add(-30*24*time.Hour)), millis(to), schemas.Millis(quarter.Milliseconds()))
@@ -87,7 +85,7 @@ func TestDryRunOfAnAlertRuleIsTheReplayOfItsStory(t *testing.T) {
 			t.Fatal(err)
 		}
 		total += len(want)
-		if got.Fired != len(want) || len(got.Items) != len(want) || got.To != queryapi.Instant(to.Format(time.RFC3339)) || got.StepSeconds != 900 {
+		if got.Fired != len(want) || len(got.Items) != len(want) || got.To != queryapi.Instant(to.Format(time.RFC3339)) || got.StepSeconds != 900 || got.Resolution != 900 {
 			t.Errorf("%s: %+v\nwant %+v", rule.RuleID, got, want)
 			continue
 		}
@@ -108,19 +106,32 @@ func TestDryRunOfAnAlertRuleIsTheReplayOfItsStory(t *testing.T) {
 	if len(got.Items) != 1 || got.Items[0].FiredAt != queryapi.Instant(emptyAt.Format(time.RFC3339)) {
 		t.Errorf("empty at %v: %+v", emptyAt, got)
 	}
-	// A campaign's hours are known at their ends.
-	h.tested(rulesOfA+"/test", `{"kind":"quota_used","name":"n","params":{"percent":100}}`, &got)
+	const full = `{"kind":"quota_used","name":"n","params":{"percent":100}}`
+	h.tested(rulesOfA+"/test", full, &got)
 	sum, reached := 0, time.Time{}
 	for _, b := range campaigns["cmp_a"] {
 		micro, _ := b.Net.Micro()
 		if sum += int(micro / schemas.MicrosPerCredit); sum >= 550 && reached.IsZero() {
-			reached = time.UnixMilli(int64(b.From)).UTC().Truncate(time.Hour).Add(time.Hour)
+			reached = time.UnixMilli(int64(b.To)).UTC()
 		}
 	}
 	if !slices.ContainsFunc(got.Items, func(i queryapi.AlertTestedMessage) bool {
 		return i.Subject == "cmp_a" && (i.FiredAt == queryapi.Instant(reached.Format(time.RFC3339)))
 	}) {
 		t.Errorf("quota at %v: %+v", reached, got)
+	}
+	// Of very many campaigns only hours are read, and the quarters that matter.
+	h.exec(`INSERT INTO campaigns (workspace_id, campaign_id, time, event_id, name, status, quota_micro)
+		SELECT 'ws_a', concat('more_', toString(number)), toDateTime64(?, 3, 'UTC'), toString(number), 'More', 'ACTIVE', 1000000 FROM numbers(200)`, begin.Unix())
+	few := got
+	if h.tested(rulesOfA+"/test", full, &got); !reflect.DeepEqual(got, few) {
+		t.Errorf("with more campaigns that use nothing: %+v\nwant %+v", got, few)
+	}
+	if h.tested(rulesOfA+"/test", `{"kind":"quota_projected","name":"n"}`, &got); got.Resolution != 3600 {
+		t.Errorf("resolution %d of projections of very many campaigns", got.Resolution)
+	}
+	if h.tested(rulesOfA+"/test", `{"kind":"quota_projected","name":"n","params":{"campaign_id":"cmp_a"}}`, &got); got.Resolution != 900 {
+		t.Errorf("resolution %d of the projection of one campaign", got.Resolution)
 	}
 	if r := h.call(h.server, testToken, http.MethodPost, rulesOfA+"/test", `{"kind":"quota_used","name":"n","params":{}}`); h.problemOf(r).Code != queryapi.CodeInvalidParameter {
 		t.Errorf("%d %s", r.status, r.body)
