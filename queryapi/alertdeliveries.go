@@ -25,6 +25,7 @@ type AlertDelivery struct {
 	IncidentID    string       `json:"incident_id" doc:"Of a test an id of its own, test-..., of no incident"`
 	State         string       `json:"state" enum:"firing,resolved,test"`
 	RuleID        string       `json:"rule_id"`
+	RuleName      *string      `json:"rule_name" doc:"As the rule is called now; null: nobody knows"`
 	RuleVersion   uint32       `json:"rule_version" doc:"Version of the rule that named the destination; 0: none did"`
 	Destination   string       `json:"destination" doc:"URL, of which only the host is shown without alerts:write; or name of the topic"`
 	Format        string       `json:"format" enum:"standard,slack,topic"`
@@ -177,6 +178,18 @@ func (s *Server) listAlertDeliveries(ctx context.Context, in *AlertDeliveriesInp
 	})
 	if err != nil {
 		return nil, err
+	}
+	if len(out.Body.Items) > 0 {
+		rules := make(map[string]string)
+		for _, d := range out.Body.Items {
+			rules[d.RuleID] = ""
+		}
+		if err := s.nameRules(ctx, in.WorkspaceID, rules); err != nil {
+			return nil, err
+		}
+		for i := range out.Body.Items {
+			out.Body.Items[i].RuleName = stringOrNull(rules[out.Body.Items[i].RuleID])
+		}
 	}
 	if more {
 		last.Digest = digest(in.listing())

@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"maps"
 	"net/http"
 	"slices"
 	"time"
@@ -17,8 +16,16 @@ import (
 
 // AlertIncidents is a page of what happened.
 type AlertIncidents struct {
-	Items      []AlertIncident `json:"items" nullable:"false" doc:"The newest first, by when they began"`
-	NextCursor *string         `json:"next_cursor" doc:"null: this is the last page"`
+	Items      []AlertIncident     `json:"items" nullable:"false" doc:"The newest first, by when they began"`
+	Counts     AlertIncidentCounts `json:"counts" doc:"Of all pages, with the same filters but state"`
+	NextCursor *string             `json:"next_cursor" doc:"null: this is the last page"`
+}
+
+// AlertIncidentCounts are incidents by how far they are.
+type AlertIncidentCounts struct {
+	Pending  int `json:"pending"`
+	Firing   int `json:"firing"`
+	Resolved int `json:"resolved"`
 }
 
 // AlertIncident is one crossing of a rule's threshold, from its beginning to
@@ -30,6 +37,7 @@ type AlertIncident struct {
 	RuleRevision uint32                `json:"rule_revision"`
 	Kind         AlertKind             `json:"kind"`
 	Subject      string                `json:"subject" doc:"The campaign it is about; empty: the workspace"`
+	SubjectName  *string               `json:"subject_name" doc:"As the campaign is called now; null: nobody knows, or the workspace"`
 	Sequence     uint32                `json:"sequence" doc:"Counts the incidents of the revision and subject, from 1"`
 	State        AlertState            `json:"state" doc:"The last it reached"`
 	BeganAt      Instant               `json:"began_at" doc:"When its first state was reached"`
@@ -89,6 +97,7 @@ type AlertDeliveryCounts struct {
 type AlertIncidentsInput struct {
 	WorkspaceID string     `path:"workspace_id"`
 	State       AlertState `query:"state" doc:"Only those that are in it now"`
+	IncidentID  string     `query:"incident_id" doc:"Only this one" example:"f1c5f80d733c94643d8cd7e45e55eeba"`
 	RuleID      string     `query:"rule_id" doc:"Only of this rule"`
 	Kind        AlertKind  `query:"kind" doc:"Only of rules of this kind"`
 	Subject     string     `query:"subject" doc:"Only about this campaign; empty: only about the workspace" example:"cmp_7"`
@@ -115,7 +124,7 @@ func (in *AlertIncidentsInput) listing() []string {
 	if in.subject != nil {
 		subject = "of " + *in.subject
 	}
-	return []string{"alert-incidents", in.WorkspaceID, string(in.State), in.RuleID, string(in.Kind), subject, in.From, in.To}
+	return []string{"alert-incidents", in.WorkspaceID, string(in.State), in.RuleID, string(in.Kind), subject, in.From, in.To, in.IncidentID}
 }
 
 // Resolve names every wrong parameter.
@@ -175,29 +184,36 @@ const incidentsQuery = `
 SELECT incident_id, state, rule_id, rule_revision, kind, subject, sequence, at, recorded_at, message, detail
 FROM alert_incidents
 WHERE workspace_id = {workspace:String} AND incident_id IN (
-    SELECT incident_id FROM (
-        SELECT incident_id, toUnixTimestamp64Milli(min(at)) AS began,
-            multiIf(countIf(state = 'resolved') > 0, 'resolved', countIf(state = 'firing') > 0, 'firing', 'pending') AS reached
-        FROM alert_incidents
-        WHERE workspace_id = {workspace:String}%s
-        GROUP BY incident_id
-    )
+    SELECT incident_id FROM (` + reachedQuery + `)
     WHERE 1%s
     ORDER BY began DESC, incident_id DESC
     LIMIT {limit:UInt32})
 ORDER BY recorded_at`
 
-// incidentsStatement has the filters of a request.
+const reachedQuery = `
+        SELECT incident_id, toUnixTimestamp64Milli(min(at)) AS began,
+            multiIf(countIf(state = 'resolved') > 0, 'resolved', countIf(state = 'firing') > 0, 'firing', 'pending') AS reached
+        FROM alert_incidents
+        WHERE workspace_id = {workspace:String}%s
+        GROUP BY incident_id
+    `
+
+const incidentCountsQuery = `
+SELECT reached, count() FROM (` + reachedQuery + `)
+WHERE 1%s
+GROUP BY reached`
+
+// incidentsStatement has the filters of a request but for state.
 func incidentsStatement(in *AlertIncidentsInput) (where, having string, bound parameters) {
 	bound = parameters{}
 	bound.String("workspace", in.WorkspaceID)
-	bound.Integer("limit", int64(in.Limit)+1)
 	for _, filter := range []struct {
 		asked     bool
 		name      string
 		value     string
 		condition string
 	}{
+		{in.IncidentID != "", "incident", in.IncidentID, " AND incident_id = {incident:String}"},
 		{in.RuleID != "", "rule", in.RuleID, " AND rule_id = {rule:String}"},
 		{in.Kind != "", "kind", string(in.Kind), " AND kind = {kind:String}"},
 		{in.subject != nil, "subject", in.Subject, " AND subject = {subject:String}"},
@@ -207,10 +223,6 @@ func incidentsStatement(in *AlertIncidentsInput) (where, having string, bound pa
 			bound.String(filter.name, filter.value)
 		}
 	}
-	if in.State != "" {
-		having += " AND reached = {state:String}"
-		bound.String("state", string(in.State))
-	}
 	if in.times.from != schemas.NoInstant {
 		having += " AND began >= {from:Int64}"
 		bound.Integer("from", int64(in.times.from))
@@ -219,12 +231,22 @@ func incidentsStatement(in *AlertIncidentsInput) (where, having string, bound pa
 		having += " AND began < {to:Int64}"
 		bound.Integer("to", int64(in.times.to))
 	}
+	return where, having, bound
+}
+
+// ofPage narrows conditions on incidents down to a page.
+func (in *AlertIncidentsInput) ofPage(having string, bound parameters) string {
+	bound.Integer("limit", int64(in.Limit)+1)
+	if in.State != "" {
+		having += " AND reached = {state:String}"
+		bound.String("state", string(in.State))
+	}
 	if c := in.cursor; c != nil {
 		having += " AND (began, incident_id) < ({at:Int64}, {id:String})"
 		bound.Integer("at", c.At)
 		bound.String("id", c.ID)
 	}
-	return where, having, bound
+	return having
 }
 
 // foundIncident is an incident and where it stands.
@@ -239,6 +261,9 @@ func (s *Server) listAlertIncidents(ctx context.Context, in *AlertIncidentsInput
 		return nil, err
 	}
 	out := &AlertIncidentsOutput{AlertIncidents{Items: []AlertIncident{}}}
+	if out.Body.Counts, err = s.countIncidents(ctx, in); err != nil {
+		return nil, err
+	}
 	if len(found) > in.Limit {
 		found = found[:in.Limit]
 		last := &found[in.Limit-1]
@@ -255,9 +280,29 @@ func (s *Server) listAlertIncidents(ctx context.Context, in *AlertIncidentsInput
 	return out, nil
 }
 
+func (s *Server) countIncidents(ctx context.Context, in *AlertIncidentsInput) (counts AlertIncidentCounts, err error) {
+	where, having, bound := incidentsStatement(in)
+	err = s.query(ctx, "alert_incident_counts", fmt.Sprintf(incidentCountsQuery, where, having), bound, func(scan func(...any) error) error {
+		var reached string
+		var n uint64
+		err := scan(&reached, &n)
+		switch schemas.AlertState(reached) {
+		case schemas.AlertPending:
+			counts.Pending = int(n)
+		case schemas.AlertFiring:
+			counts.Firing = int(n)
+		case schemas.AlertResolved:
+			counts.Resolved = int(n)
+		}
+		return err
+	})
+	return counts, err
+}
+
 // incidents reads those of a page and one more, in order.
 func (s *Server) incidents(ctx context.Context, in *AlertIncidentsInput) ([]foundIncident, error) {
 	where, having, bound := incidentsStatement(in)
+	having = in.ofPage(having, bound)
 	place := map[string]int{}
 	var found []foundIncident
 	err := s.query(ctx, "alert_incidents", fmt.Sprintf(incidentsQuery, where, having), bound, func(scan func(...any) error) error {
@@ -310,95 +355,6 @@ func detailBody(text string) json.RawMessage {
 		return detail
 	}
 	return json.RawMessage("{}")
-}
-
-const acknowledgementsQuery = `
-SELECT incident_id, argMax(by, (at, by, note)), max(at), argMax(note, (at, by, note)) FROM alert_acknowledgements
-WHERE workspace_id = {workspace:String} AND incident_id IN {incidents:Array(String)}
-GROUP BY incident_id`
-
-// Of a message at a destination there is one row that settles it, or only
-// attempts.
-const deliveryCountsQuery = `
-SELECT incident_id, result, count() FROM (
-    SELECT incident_id, if(countIf(outcome != 'retrying') > 0, anyIf(outcome, outcome != 'retrying'), 'retrying') AS result
-    FROM alert_deliveries
-    WHERE workspace_id = {workspace:String} AND at >= fromUnixTimestamp64Milli({from:Int64}, 'UTC')
-        AND incident_id IN {incidents:Array(String)} AND format != 'topic'
-    GROUP BY incident_id, webhook_id, destination, format
-)
-GROUP BY incident_id, result`
-
-const ruleNamesQuery = `
-SELECT rule_id, argMax(name, version) FROM alert_rules
-WHERE workspace_id = {workspace:String} AND rule_id IN {rules:Array(String)}
-GROUP BY rule_id`
-
-// deliverySlack is how much earlier than a row of ClickHouse's clock one of an
-// aggregator's clock may be.
-const deliverySlack = schemas.Millis(3600_000)
-
-// aboutIncidents adds what other tables know of incidents.
-func (s *Server) aboutIncidents(ctx context.Context, workspaceID string, found []foundIncident) error {
-	place, ids, rules := map[string]*foundIncident{}, make([]string, len(found)), map[string]string{}
-	from := found[0].recorded
-	for i := range found {
-		place[found[i].IncidentID], ids[i] = &found[i], found[i].IncidentID
-		from = min(from, found[i].recorded)
-		rules[found[i].RuleID] = ""
-	}
-	for _, rule := range schemas.DefaultAlertRules(workspaceID) {
-		rules[rule.RuleID] = rule.Name
-	}
-	bound := parameters{}
-	bound.String("workspace", workspaceID)
-	bound.Strings("incidents", ids)
-	bound.Strings("rules", slices.Sorted(maps.Keys(rules)))
-	bound.Integer("from", int64(from-deliverySlack))
-	err := s.query(ctx, "alert_acknowledgements", acknowledgementsQuery, bound, func(scan func(...any) error) error {
-		var id string
-		var at time.Time
-		a := AlertAcknowledgement{}
-		err := scan(&id, &a.By, &at, &a.Note)
-		a.At = instant(millisOf(at))
-		place[id].Acknowledged = &a
-		return err
-	})
-	if err != nil {
-		return err
-	}
-	err = s.query(ctx, "alert_delivery_counts", deliveryCountsQuery, bound, func(scan func(...any) error) error {
-		var id, outcome string
-		var n uint64
-		err := scan(&id, &outcome, &n)
-		place[id].Deliveries.add(AlertOutcome(outcome), int(n))
-		return err
-	})
-	if err != nil {
-		return err
-	}
-	err = s.query(ctx, "alert_rule_names", ruleNamesQuery, bound, func(scan func(...any) error) error {
-		var id, name string
-		err := scan(&id, &name)
-		rules[id] = name
-		return err
-	})
-	for i := range found {
-		found[i].RuleName = stringOrNull(rules[found[i].RuleID])
-	}
-	return err
-}
-
-// add counts messages of an outcome.
-func (c *AlertDeliveryCounts) add(outcome AlertOutcome, n int) {
-	for known, count := range map[AlertOutcome]*int{
-		"delivered": &c.Delivered, "retrying": &c.Retrying, "failed": &c.Failed,
-		"refused": &c.Refused, "disabled": &c.Disabled, "silenced": &c.Silenced,
-	} {
-		if known == outcome {
-			*count += n
-		}
-	}
 }
 
 const incidentExists = `SELECT count() FROM alert_incidents WHERE workspace_id = {workspace:String} AND incident_id = {incident:String}`

@@ -88,6 +88,25 @@ func TestIncidentPagesAreAllOfThemWhileOthersBegin(t *testing.T) {
 		return cmp.Or(b.began.Compare(a.began), strings.Compare(b.id, a.id))
 	})
 	last := func(i storyIncident) string { return i.states[len(i.states)-1] }
+	for _, q := range []url.Values{{}, {"state": {"firing"}}, {"rule_id": {"rule-1"}, "limit": {"2"}}, {"incident_id": {"inc-37"}}} {
+		var page queryapi.AlertIncidents
+		h.get(incidentsOfA, q, &page)
+		want, items := map[string]int{}, 0
+		for _, i := range story {
+			if (q.Get("rule_id") == "" || q.Get("rule_id") == i.rule) && (q.Get("incident_id") == "" || q.Get("incident_id") == i.id) {
+				want[last(i)]++
+				if state := q.Get("state"); state == "" || state == last(i) {
+					items++
+				}
+			}
+		}
+		if limit := q.Get("limit"); limit != "" {
+			items = 2
+		}
+		if c := page.Counts; c != (queryapi.AlertIncidentCounts{Pending: want["pending"], Firing: want["firing"], Resolved: want["resolved"]}) || len(page.Items) != items {
+			t.Errorf("%v: %+v, %d items; want %v, %d", q, c, len(page.Items), want, items)
+		}
+	}
 	arrived := 0
 	for name, c := range map[string]struct {
 		q    url.Values
@@ -177,6 +196,7 @@ func TestIncidentSaysWhatHappenedWhoSawItAndWhoWasTold(t *testing.T) {
 		attempt{"one", "resolved", "https://a.example/x/private", "standard", 0, "silenced", began.Add(2 * time.Minute)},
 		attempt{"two", "firing", "https://c.example/", "standard", 5, "failed", began})
 
+	h.campaign("ws_a", "cmp_7", "Seven", "ACTIVE", began, nil)
 	const note = "on it: 💳 'quoted' \\ \"so\""
 	key := h.key("ws_a", `"alerts:write"`)
 	var seen queryapi.AlertAcknowledgement
@@ -236,6 +256,14 @@ func TestIncidentSaysWhatHappenedWhoSawItAndWhoWasTold(t *testing.T) {
 	if one.RuleName == nil || *one.RuleName != "Half" || two.RuleName == nil || *two.RuleName != "A tenth of the credits is left" || three.RuleName != nil {
 		t.Errorf("%v %v %v", one.RuleName, two.RuleName, three.RuleName)
 	}
+	if one.SubjectName == nil || *one.SubjectName != "Seven" || two.SubjectName != nil {
+		t.Errorf("%v %v", one.SubjectName, two.SubjectName)
+	}
+	var told queryapi.AlertDeliveries
+	h.get("/v1/workspaces/ws_a/alerts/deliveries?incident_id=two", nil, &told)
+	if len(told.Items) != 1 || told.Items[0].RuleID != "rule-two" || told.Items[0].RuleName != nil {
+		t.Errorf("%+v", told.Items)
+	}
 	var acks uint64
 	if err := h.conn.QueryRow(t.Context(), "SELECT count() FROM audit_log WHERE action = 'alert_incident.acknowledge' AND workspace_id = 'ws_a'").Scan(&acks); err != nil || acks != 2 {
 		t.Errorf("%d audited (%v)", acks, err)
@@ -245,6 +273,54 @@ func TestIncidentSaysWhatHappenedWhoSawItAndWhoWasTold(t *testing.T) {
 func jsonOf(value any) string {
 	text, _ := json.Marshal(value)
 	return string(text)
+}
+
+// TestRulesSayHowTheyFare: default ones as well, by incidents of any revision.
+func TestRulesSayHowTheyFare(t *testing.T) {
+	t.Parallel()
+	h := newAlerting(t)
+	began := h.now.Truncate(time.Hour)
+	h.record("ws_a",
+		storyIncident{"one", "default-quota-used", "quota_used", "cmp_7", began, []string{"pending", "firing", "resolved"}},
+		storyIncident{"two", "default-quota-used", "quota_used", "cmp_8", began.Add(time.Minute), []string{"firing"}},
+		storyIncident{"three", "default-quota-used", "quota_used", "cmp_9", began.Add(-time.Minute), []string{"firing"}},
+		storyIncident{"four", "default-quota-used", "quota_used", "cmp_6", began, []string{"pending"}},
+		storyIncident{"five", "default-runway", "runway_below", "", began, []string{"pending"}},
+		storyIncident{"six", "off", "balance_below", "", began, []string{"firing", "resolved"}})
+	h.record("ws_b", storyIncident{"foreign", "default-balance", "balance_below", "", began, []string{"firing"}})
+	written := h.write(http.MethodPost, rulesOfA, `{"rule_id":"off","kind":"balance_below","name":"Off","enabled":false,"params":{"credits":1}}`)
+	if written.Status != nil {
+		t.Errorf("of a write %+v", written.Status)
+	}
+	evaluatedAt, at := queryapi.Instant(""), func(i queryapi.Instant) *queryapi.Instant { return &i }
+	check := func(stale bool) {
+		t.Helper()
+		for id, want := range map[string]queryapi.AlertRuleStatus{
+			"default-quota-used": {State: "firing", Firing: 2, Pending: 1, LastFiredAt: at("2026-11-22T09:01:00Z")},
+			"default-runway":     {State: "pending", Pending: 1},
+			"default-balance":    {State: "quiet"},
+			"off":                {State: "disabled", LastFiredAt: at("2026-11-22T09:00:00Z")},
+		} {
+			if id != "off" {
+				if want.Stale = stale; evaluatedAt != "" {
+					want.EvaluatedAt = &evaluatedAt
+				}
+			}
+			var one queryapi.AlertRule
+			h.get(rulesOfA+"/"+id, nil, &one)
+			if listed := h.rules("ws_a")[id]; jsonOf(one.Status) != jsonOf(want) || jsonOf(listed) != jsonOf(one) {
+				t.Errorf("%s: %s, want %s\nlisted %s", id, jsonOf(one), jsonOf(want), jsonOf(listed))
+			}
+		}
+	}
+	check(true) // nobody knows how far it is
+	h.progress("ws_a", 1, began)
+	evaluatedAt = "2026-11-22T09:00:00Z"
+	check(false)
+	h.now = began.Add(time.Minute)
+	check(false)
+	h.now = h.now.Add(time.Millisecond)
+	check(true)
 }
 
 // attempt is a row of alert_deliveries.

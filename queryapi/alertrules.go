@@ -28,6 +28,8 @@ type AlertRule struct {
 	SecretRotatedAt *Instant        `json:"secret_rotated_at" doc:"For a day from here the secret before signs too; null: never rotated"`
 	UpdatedAt       *Instant        `json:"updated_at" doc:"null: nobody has written it"`
 	UpdatedBy       *string         `json:"updated_by" doc:"Subject of who wrote it"`
+
+	Status *AlertRuleStatus `json:"status" doc:"How it fares now; null in answers to writes"`
 }
 
 // AlertWebhook is a destination of a rule's alerts.
@@ -143,7 +145,7 @@ func (s *Server) listAlertRules(ctx context.Context, in *AlertRulesInput) (*Aler
 			out.Body.Items = append(out.Body.Items, alertRuleBody(&rules[i], principalFrom(ctx)))
 		}
 	}
-	return out, nil
+	return out, s.addStatus(ctx, in.WorkspaceID, out.Body.Items)
 }
 
 func (s *Server) getAlertRule(ctx context.Context, in *AlertRuleInput) (*AlertRuleOutput, error) {
@@ -151,7 +153,9 @@ func (s *Server) getAlertRule(ctx context.Context, in *AlertRuleInput) (*AlertRu
 	if err != nil {
 		return nil, err
 	}
-	return &AlertRuleOutput{versionTag(rule.Version), alertRuleBody(rule, principalFrom(ctx))}, nil
+	one := []AlertRule{alertRuleBody(rule, principalFrom(ctx))}
+	err = s.addStatus(ctx, in.WorkspaceID, one)
+	return &AlertRuleOutput{versionTag(rule.Version), one[0]}, err
 }
 
 // alertRuleBody is the wire form for whoever asks.
