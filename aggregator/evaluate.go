@@ -118,6 +118,11 @@ func (w *watch) evaluateOne(ctx context.Context, p *part, ws *workspace, waterma
 			return err
 		}
 		book := maps.Clone(ws.book)
+		if ws.recall {
+			if err := w.recall(ctx, ws, book, figures); err != nil {
+				return err
+			}
+		}
 		transitions := book.Advance(ws.rules, figures)
 		if len(transitions) > 0 {
 			changed := make(map[string]bool)
@@ -128,7 +133,8 @@ func (w *watch) evaluateOne(ctx context.Context, p *part, ws *workspace, waterma
 				continue
 			}
 		}
-		ws.book = book
+		// What rests on a projection is unknown until there is one.
+		ws.book, ws.recall = book, ws.recall && !p.begun && ws.projectedAt == schemas.NoInstant
 		return w.record(ctx, p, ws, transitions)
 	}
 	return errors.New("its ledger changes while it is read")
@@ -166,13 +172,40 @@ func (ws *workspace) lifeDue(now time.Time) bool {
 // little of it after the watermark, and what paid for that must be there, too.
 func (w *watch) figures(ctx context.Context, ws *workspace, watermark schemas.Millis) (*alerts.Figures, error) {
 	now := min(max(watermark, millisOf(w.a.cfg.Now())), watermark+alerts.StaleAfter)
-	segments, err := balance.Segments(ws.entries, now)
+	f, err := w.creditFigures(ctx, ws, &moment{at: watermark, entries: ws.entries, ledgerAt: now, until: rollup.End})
+	if err != nil {
+		return nil, err
+	}
+	ws.lifeOld = ws.hasQuotas() && !ws.lifeDue(w.a.cfg.Now())
+	if ws.hasQuotas() && !ws.lifeOld {
+		life, err := w.lifeUntil(ctx, ws.id, rollup.End)
+		if err != nil {
+			return nil, err
+		}
+		ws.life, ws.lifeAt = life, w.a.cfg.Now()
+	}
+	f.Campaigns = ws.campaignFigures(ws.life)
+	return f, nil
+}
+
+// moment is what figures are of: a ledger as of an instant, and usage before
+// another.
+type moment struct {
+	at       schemas.Millis // of the figures
+	entries  []balance.Entry
+	ledgerAt schemas.Millis
+	until    schemas.Millis
+}
+
+// creditFigures reads all but those of campaigns.
+func (w *watch) creditFigures(ctx context.Context, ws *workspace, m *moment) (*alerts.Figures, error) {
+	segments, err := balance.Segments(m.entries, m.ledgerAt)
 	if err != nil {
 		return nil, err
 	}
 	windows := alerts.Windows(ws.rules)
-	windowEnd := watermark - watermark%minuteMillis
-	edges := []schemas.Millis{windowEnd, rollup.End}
+	windowEnd := m.at - m.at%minuteMillis
+	edges := []schemas.Millis{windowEnd, m.until}
 	for _, window := range windows {
 		edges = append(edges, windowEnd-schemas.Millis(window.Milliseconds()))
 	}
@@ -202,21 +235,17 @@ func (w *watch) figures(ctx context.Context, ws *workspace, watermark schemas.Mi
 			}
 		}
 	}
-	state, err := balance.Burn(ws.entries, segments, now)
+	state, err := balance.Burn(m.entries, segments, m.ledgerAt)
 	if err != nil {
 		return nil, err
 	}
-	f := &alerts.Figures{At: watermark, Name: ws.name, Zone: ws.zone, Expected: ws.expected}
+	f := &alerts.Figures{At: m.at, Name: ws.name, Zone: ws.zone, Expected: ws.expected}
 	f.SetBalance(state)
 	f.Gross = func(window time.Duration) (schemas.Total, bool) {
 		t, ok := gross[window]
 		return t, ok || slices.Contains(windows, window)
 	}
-	if err := f.Foresee(state, ws.future()); err != nil {
-		return nil, err
-	}
-	f.Campaigns, err = w.campaignFigures(ctx, ws)
-	return f, err
+	return f, f.Foresee(state, ws.future())
 }
 
 // future is the median outlook of the last projection.
@@ -227,36 +256,40 @@ func (ws *workspace) future() alerts.Outlook {
 	return alerts.Outlook{Method: ws.outlook.method, Usage: ws.outlook.curve.Along(forecast.P50)}
 }
 
-// campaignFigures are those of the campaigns that have a state.
-func (w *watch) campaignFigures(ctx context.Context, ws *workspace) ([]alerts.Campaign, error) {
-	ids := make([]string, 0, len(ws.states))
-	quotas := false
-	for id, state := range ws.states {
-		ids = append(ids, id)
-		quotas = quotas || state.quota != nil
-	}
-	slices.Sort(ids)
-	ws.lifeOld = quotas && !ws.lifeDue(w.a.cfg.Now())
-	if quotas && !ws.lifeOld {
-		life, _, err := w.netUsed(ctx, ws.id, rollup.Begin)
-		if err != nil {
-			return nil, err
+// hasQuotas says whether any campaign has a quota: nothing else asks what they
+// used over their lives.
+func (ws *workspace) hasQuotas() bool {
+	for _, state := range ws.states {
+		if state.quota != nil {
+			return true
 		}
-		ws.life, ws.lifeAt = life, w.a.cfg.Now()
 	}
-	campaigns := make([]alerts.Campaign, len(ids))
-	for i, id := range ids {
+	return false
+}
+
+// lifeUntil reads what each campaign used before an instant, net.
+func (w *watch) lifeUntil(ctx context.Context, id string, until schemas.Millis) (map[string]schemas.Total, error) {
+	life := make(map[string]schemas.Total)
+	q := rollup.Query{Workspace: id, Group: rollup.ByCampaign, Edges: []schemas.Millis{rollup.Begin, until}}
+	return life, w.a.sums(ctx, "what was used", q, func(_ int, key string, u used) { life[key] = life[key].Add(u.net) })
+}
+
+// campaignFigures are those of the campaigns that have a state, by what each
+// used over its life.
+func (ws *workspace) campaignFigures(life map[string]schemas.Total) []alerts.Campaign {
+	campaigns := make([]alerts.Campaign, 0, len(ws.states))
+	for _, id := range slices.Sorted(maps.Keys(ws.states)) {
 		state := ws.states[id]
-		c := alerts.Campaign{ID: id, Name: state.name, Status: state.status, Used: ws.life[id]}
+		c := alerts.Campaign{ID: id, Name: state.name, Status: state.status, Used: life[id]}
 		if state.quota != nil {
 			c.Quota, c.HasQuota = *state.quota, true
 		}
 		if p := ws.projections[id]; p != nil && p.method != forecast.InsufficientData {
 			c.Projected, c.ProjectedAt, c.Method = p.used.Float()+p.ahead.P50, p.at, p.method
 		}
-		campaigns[i] = c
+		campaigns = append(campaigns, c)
 	}
-	return campaigns, nil
+	return campaigns
 }
 
 // leastWeeks is how many weeks must be known for what an hour of the week is

@@ -105,7 +105,7 @@ FROM credit_entries WHERE workspace_id IN {workspaces:Array(String)}`
 
 // statesQuery reads everything that was said of campaigns, oldest first.
 const statesQuery = `
-SELECT workspace_id, campaign_id, time, name, status, quota_micro, starts_at, ends_at
+SELECT workspace_id, campaign_id, time, name, status, quota_micro, starts_at, ends_at, kafka_time
 FROM campaigns WHERE workspace_id IN {workspaces:Array(String)}
 ORDER BY workspace_id, campaign_id, time, epoch, koff`
 

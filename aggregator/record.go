@@ -47,7 +47,7 @@ func (w *watch) readBooks(ctx context.Context, p *part, ids []string) error {
 	for _, id := range ids {
 		ws := p.workspaces[id]
 		if ws.book == nil {
-			ws.book = alerts.Restore(rows[id])
+			ws.book, ws.recall = alerts.Restore(rows[id]), true
 		} else {
 			ws.book.Read(rows[id])
 		}

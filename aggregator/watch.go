@@ -304,11 +304,11 @@ func (w *watch) readStates(ctx context.Context, p *part, ids []string, looked ma
 	err := w.a.query(ctx, "campaigns", statesQuery, bound, func(scan func(...any) error) error {
 		var (
 			id, campaignID, name, status string
-			at                           time.Time
+			at, arrivedAt                time.Time
 			quota                        *int64
 			startsAt, endsAt             *time.Time
 		)
-		if err := scan(&id, &campaignID, &at, &name, &status, &quota, &startsAt, &endsAt); err != nil {
+		if err := scan(&id, &campaignID, &at, &name, &status, &quota, &startsAt, &endsAt, &arrivedAt); err != nil {
 			return err
 		}
 		state, ok := states[id][campaignID]
@@ -317,6 +317,7 @@ func (w *watch) readStates(ctx context.Context, p *part, ids []string, looked ma
 			states[id][campaignID] = state
 		}
 		state.say(millisOf(at), name, status, quota, startsAt, endsAt)
+		state.arrivedAt = max(state.arrivedAt, millisOf(arrivedAt))
 		return nil
 	})
 	if err != nil {

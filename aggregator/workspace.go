@@ -28,6 +28,7 @@ type workspace struct {
 	rules    []schemas.AlertRule // in force; nil: not read yet
 	book     alerts.Book         // nil: to be restored
 	recorded []schemas.AlertChange
+	recall   bool // the book was restored: how long conditions are over is not known
 	// life is what each campaign used, net, read at lifeAt by the clock; lifeOld
 	// says that the last look did not read it.
 	life    map[string]schemas.Total
@@ -54,6 +55,8 @@ type campaignState struct {
 	endsAt   schemas.Millis
 	since    schemas.Millis // its first state
 	changes  []statusChange // oldest first
+	// arrivedAt is when Kafka got the newest of its states.
+	arrivedAt schemas.Millis
 }
 
 // equal says whether the same was said.

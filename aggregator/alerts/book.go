@@ -89,6 +89,19 @@ func (b Book) Recall(rules []schemas.AlertRule, past ...*Figures) {
 	}
 }
 
+// Clearing says whether the condition of any firing incident is over at the
+// figures: only then is there something to Recall.
+func (b Book) Clearing(rules []schemas.AlertRule, figures *Figures) bool {
+	for i := range rules {
+		for _, f := range Evaluate(&rules[i], figures) {
+			if f.Cleared && b[Key{rules[i].RuleID, rules[i].Revision, f.Subject}].Phase == schemas.AlertFiring {
+				return true
+			}
+		}
+	}
+	return false
+}
+
 // Advance evaluates the rules that are in force (schemas.RulesInForce) at the
 // figures and steps every subject. What goes on of rules or subjects that are
 // no more is resolved. Rules of kind freshness are left to Observe. The
