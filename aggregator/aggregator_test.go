@@ -44,6 +44,9 @@ type rig struct {
 
 func newRig(t testing.TB) *rig {
 	t.Helper()
+	if t, ok := t.(*testing.T); ok {
+		t.Parallel() // each waits for looks most of the time
+	}
 	db := storetest.ClickHouse(t)
 	r := &rig{t: t, conn: db.Conn(t), broker: storetest.Kafka(t, storetest.KafkaOptions{}), stopping: make(chan struct{}), now: time.Date(2026, 11, 25, 12, 0, 30, 0, time.UTC)}
 	t.Cleanup(func() {
