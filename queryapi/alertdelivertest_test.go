@@ -46,6 +46,11 @@ func TestTestDeliveryIsOwedToEachWebhookAndIsNoIncident(t *testing.T) {
 			t.Errorf("%s: %d (%v), want %d", question, got, err, want)
 		}
 	}
+	var audited struct{ Items []struct{ Action string } } // held to the document
+	h.get("/v1/workspaces/ws_a/audit-log?action=alert_rule.deliver_test", nil, &audited)
+	if len(audited.Items) != 1 || audited.Items[0].Action != "alert_rule.deliver_test" {
+		t.Errorf("%+v", audited)
+	}
 	var incidents queryapi.AlertIncidents
 	h.get("/v1/workspaces/ws_a/alerts/incidents", nil, &incidents)
 	if len(incidents.Items) != 0 {

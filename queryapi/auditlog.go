@@ -17,14 +17,13 @@ const (
 	actionAdjust    = "credits.adjust"
 	actionVoid      = "credits.void"
 
-	actionRuleCreate  = "alert_rule.create"
-	actionRuleUpdate  = "alert_rule.update"
-	actionRuleDelete  = "alert_rule.delete"
-	actionRuleRotate  = "alert_rule.rotate_secret"
-	actionRuleSilence = "alert_rule.silence"
-	actionAcknowledge = "alert_incident.acknowledge"
-
+	actionRuleCreate      = "alert_rule.create"
+	actionRuleUpdate      = "alert_rule.update"
+	actionRuleDelete      = "alert_rule.delete"
+	actionRuleRotate      = "alert_rule.rotate_secret"
+	actionRuleSilence     = "alert_rule.silence"
 	actionRuleDeliverTest = "alert_rule.deliver_test"
+	actionAcknowledge     = "alert_incident.acknowledge"
 )
 
 // audit writes into the audit log who (the principal of ctx), in which request,

@@ -19,7 +19,7 @@ type AuditAction string
 // concerns none.
 var workspaceActions = []string{
 	actionKeyCreate, actionKeyRevoke, actionGrant, actionAdjust, actionVoid,
-	actionRuleCreate, actionRuleUpdate, actionRuleDelete, actionRuleRotate, actionRuleSilence, actionAcknowledge,
+	actionRuleCreate, actionRuleUpdate, actionRuleDelete, actionRuleRotate, actionRuleSilence, actionRuleDeliverTest, actionAcknowledge,
 }
 
 // TransformSchema documents which actions there are.
