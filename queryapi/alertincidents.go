@@ -95,16 +95,17 @@ type AlertDeliveryCounts struct {
 
 // AlertIncidentsInput are the parameters.
 type AlertIncidentsInput struct {
-	WorkspaceID string     `path:"workspace_id"`
-	State       AlertState `query:"state" doc:"Only those that are in it now"`
-	IncidentID  string     `query:"incident_id" doc:"Only this one" example:"f1c5f80d733c94643d8cd7e45e55eeba"`
-	RuleID      string     `query:"rule_id" doc:"Only of this rule"`
-	Kind        AlertKind  `query:"kind" doc:"Only of rules of this kind"`
-	Subject     string     `query:"subject" doc:"Only about this campaign; empty: only about the workspace" example:"cmp_7"`
-	From        string     `query:"from" doc:"Only what began here or later, RFC 3339" example:"2026-11-01T00:00:00Z"`
-	To          string     `query:"to" doc:"Only what began before, RFC 3339" example:"2026-12-01T00:00:00Z"`
-	Limit       int        `query:"limit" minimum:"1" maximum:"1000" default:"100"`
-	Cursor      string     `query:"cursor" doc:"next_cursor of the page before, with the same other parameters. What begins meanwhile is left to the next listing"`
+	WorkspaceID  string     `path:"workspace_id"`
+	State        AlertState `query:"state" doc:"Only those that are in it now"`
+	IncidentID   string     `query:"incident_id" doc:"Only this one" example:"f1c5f80d733c94643d8cd7e45e55eeba"`
+	RuleID       string     `query:"rule_id" doc:"Only of this rule"`
+	Kind         AlertKind  `query:"kind" doc:"Only of rules of this kind"`
+	Subject      string     `query:"subject" doc:"Only about this campaign; empty: only about the workspace" example:"cmp_7"`
+	Acknowledged string     `query:"acknowledged" enum:"true,false" doc:"true: only what somebody has acknowledged; false: only what nobody has"`
+	From         string     `query:"from" doc:"Only what began here or later, RFC 3339" example:"2026-11-01T00:00:00Z"`
+	To           string     `query:"to" doc:"Only what began before, RFC 3339" example:"2026-12-01T00:00:00Z"`
+	Limit        int        `query:"limit" minimum:"1" maximum:"1000" default:"100"`
+	Cursor       string     `query:"cursor" doc:"next_cursor of the page before, with the same other parameters. What begins meanwhile is left to the next listing"`
 
 	subject *string
 	times   Range
@@ -124,7 +125,7 @@ func (in *AlertIncidentsInput) listing() []string {
 	if in.subject != nil {
 		subject = "of " + *in.subject
 	}
-	return []string{"alert-incidents", in.WorkspaceID, string(in.State), in.RuleID, string(in.Kind), subject, in.From, in.To, in.IncidentID}
+	return []string{"alert-incidents", in.WorkspaceID, string(in.State), in.RuleID, string(in.Kind), subject, in.From, in.To, in.IncidentID, in.Acknowledged}
 }
 
 // Resolve names every wrong parameter.
@@ -203,6 +204,8 @@ SELECT reached, count() FROM (` + reachedQuery + `)
 WHERE 1%s
 GROUP BY reached`
 
+const acknowledgedIncidents = "(SELECT incident_id FROM alert_acknowledgements WHERE workspace_id = {workspace:String})"
+
 // incidentsStatement has the filters of a request but for state.
 func incidentsStatement(in *AlertIncidentsInput) (where, having string, bound parameters) {
 	bound = parameters{}
@@ -222,6 +225,12 @@ func incidentsStatement(in *AlertIncidentsInput) (where, having string, bound pa
 			where += filter.condition
 			bound.String(filter.name, filter.value)
 		}
+	}
+	switch in.Acknowledged {
+	case "true":
+		having += " AND incident_id IN " + acknowledgedIncidents
+	case "false":
+		having += " AND incident_id NOT IN " + acknowledgedIncidents
 	}
 	if in.times.from != schemas.NoInstant {
 		having += " AND began >= {from:Int64}"

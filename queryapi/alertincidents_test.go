@@ -256,6 +256,17 @@ func TestIncidentSaysWhatHappenedWhoSawItAndWhoWasTold(t *testing.T) {
 	if one.RuleName == nil || *one.RuleName != "Half" || two.RuleName == nil || *two.RuleName != "A tenth of the credits is left" || three.RuleName != nil {
 		t.Errorf("%v %v %v", one.RuleName, two.RuleName, three.RuleName)
 	}
+	for acked, want := range map[string]string{"true": "one", "false": "two three"} {
+		var page queryapi.AlertIncidents
+		h.get(incidentsOfA, url.Values{"acknowledged": {acked}}, &page)
+		var got []string
+		for _, i := range page.Items {
+			got = append(got, i.IncidentID)
+		}
+		if strings.Join(got, " ") != want || page.Counts.Resolved+page.Counts.Firing != len(got) {
+			t.Errorf("acknowledged %s: %q, %+v; want %s", acked, got, page.Counts, want)
+		}
+	}
 	if one.SubjectName == nil || *one.SubjectName != "Seven" || two.SubjectName != nil {
 		t.Errorf("%v %v", one.SubjectName, two.SubjectName)
 	}
