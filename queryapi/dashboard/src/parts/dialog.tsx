@@ -1,0 +1,52 @@
+import { type ReactNode, type RefObject, useEffect, useId, useRef, useState } from 'react'
+
+type Props = {
+  title: string
+  onClose: () => void
+  children: ReactNode
+  /** While something is under way: Escape does not close it. */
+  busy?: boolean
+  /** Where focus goes if what opened the dialog is gone by then. */
+  after?: RefObject<HTMLElement | null>
+}
+
+/**
+ * Dialog is modal: the browser keeps focus in it and makes the rest inert. The first control that it holds is
+ * focused, so what asks puts the harmless answer first. Focus returns to what opened it.
+ */
+export function Dialog({ title, onClose, children, busy = false, after }: Props) {
+  const id = useId()
+  const dialog = useRef<HTMLDialogElement>(null)
+  const [opener] = useState(() => document.activeElement)
+  const fallback = useRef(after)
+  fallback.current = after
+  useEffect(() => {
+    const shown = dialog.current
+    if (shown && !shown.open) shown.showModal()
+    return () => {
+      // The dialog has left the page by now, or this is a rehearsal (StrictMode) and the rest is inert.
+      const back = opener instanceof HTMLElement && opener.isConnected ? opener : fallback.current?.current
+      ;(back ?? document.getElementById('main'))?.focus({ preventScroll: true })
+    }
+  }, [opener])
+  return (
+    <dialog
+      ref={dialog}
+      className="dialog"
+      aria-labelledby={id}
+      onCancel={(event) => {
+        event.preventDefault()
+        if (!busy) onClose()
+      }}
+      onClose={onClose}
+    >
+      <h2 id={id}>{title}</h2>
+      {children}
+    </dialog>
+  )
+}
+
+/** DialogFoot holds the answers: what leaves things as they are comes first in the order of focus. */
+export function DialogFoot({ children }: { children: ReactNode }) {
+  return <div className="dialog-foot">{children}</div>
+}
