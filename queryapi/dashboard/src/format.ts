@@ -51,9 +51,13 @@ export function compact(value: number): string {
   return numberFormat({ notation: 'compact', maximumFractionDigits: 1 }, 'compact').format(value)
 }
 
-/** percent writes a share of 100. */
-export function percent(value: number, digits = 1): string {
-  return numberFormat({ style: 'percent', maximumFractionDigits: digits }, `percent${digits}`).format(value / 100)
+/** percent writes a share of 100; fixed keeps zeros, so that a column stands in line. */
+export function percent(value: number, digits = 1, fixed = false): string {
+  const least = fixed ? digits : 0
+  return numberFormat(
+    { style: 'percent', minimumFractionDigits: least, maximumFractionDigits: digits },
+    `percent${least}${digits}`,
+  ).format(value / 100)
 }
 
 /** count writes an integer. */

@@ -1,13 +1,15 @@
-import { QueryClientProvider } from '@tanstack/react-query'
-import { StrictMode } from 'react'
-import { createRoot } from 'react-dom/client'
-import { queryClient } from './api/queries'
-import { App } from './app'
+// What is common comes first, so that a page's own rules hold over it.
 import './styles/tokens.css'
 import './styles/base.css'
 import './styles/parts.css'
 import './styles/shell.css'
 import './styles/dialogs.css'
+
+import { QueryClientProvider } from '@tanstack/react-query'
+import { StrictMode } from 'react'
+import { createRoot } from 'react-dom/client'
+import { queryClient } from './api/queries'
+import { App } from './app'
 
 const root = document.getElementById('root')
 if (root) {

@@ -5,6 +5,7 @@ import { FreshnessLine, StaleNotice } from '../../shell/freshness'
 import { useZone } from '../../shell/zone'
 import { ZonePicker } from '../../shell/zonepicker'
 import { NoCredits, Settings } from '../settings'
+import { ByCampaign } from './bycampaign'
 import { Remaining } from './remaining'
 import './credits.css'
 
@@ -36,6 +37,7 @@ function Dashboard({ me, workspace }: ScreenProps) {
     >
       <StaleNotice live={live} />
       <Remaining workspace={workspace} zone={zone} />
+      <ByCampaign me={me} workspace={workspace} zone={zone} range={{}} />
     </Settings>
   )
 }
