@@ -15,6 +15,8 @@ import (
 type CampaignDetail struct {
 	WorkspaceID string `json:"workspace_id"`
 	Campaign
+	StartsAt      *Instant       `json:"starts_at" doc:"As the last campaign.updated has it; null: it says nothing"`
+	EndsAt        *Instant       `json:"ends_at" doc:"The same"`
 	Usage         CampaignSeries `json:"usage" doc:"Net credits in the range, by bucket"`
 	Projection    CampaignCurve  `json:"projection"`
 	StatusChanges []StatusChange `json:"status_changes" nullable:"false" doc:"Oldest first; the first is the first status"`
@@ -107,9 +109,12 @@ func (s *Server) campaignIn(ctx context.Context, in *CampaignInput, fresh freshn
 		return nil, err
 	}
 	total, points := pointsOf(cut.edges, chartOf(sums, query, 0).lines[""], fresh.Watermark)
-	item := rows[0].body()
+	item, startsAt, endsAt := rows[0].body(), (*Instant)(nil), (*Instant)(nil)
+	if state := rows[0].state; rows[0].hasState {
+		startsAt, endsAt = instantOrNull(state.startsAt), instantOrNull(state.endsAt)
+	}
 	return &CampaignDetail{
-		WorkspaceID: in.WorkspaceID, Campaign: item,
+		WorkspaceID: in.WorkspaceID, Campaign: item, StartsAt: startsAt, EndsAt: endsAt,
 		Usage: CampaignSeries{
 			From: instant(asked.from), To: instant(asked.to), Bucket: string(cut.bucket), TZ: cut.zone.String(),
 			Total: decimal(total), Points: points,

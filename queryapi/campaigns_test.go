@@ -208,9 +208,20 @@ func TestCampaignShowsUsageAndChangesOfStatus(t *testing.T) {
 	if !slices.Equal(changes, []string{"PAUSED", "DRAFT", "ACTIVE"}) {
 		t.Errorf("changes %v", changes)
 	}
+	if got.StartsAt != nil || got.EndsAt != nil {
+		t.Errorf("a state without dates has %v, %v", got.StartsAt, got.EndsAt)
+	}
+	starts, ends := now.Add(-time.Hour).Truncate(time.Minute), now.Add(30*24*time.Hour).Truncate(time.Minute)
+	h.exec(`INSERT INTO campaigns (workspace_id, campaign_id, time, event_id, name, status, starts_at, ends_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?)`,
+		"ws_a", "cmp_unused", now, "dated", "dated", "DRAFT", starts, ends)
 	h.get("/v1/workspaces/ws_a/campaigns/cmp_unused", nil, &got)
-	if got.LastEventAt != nil || got.Used != "0" {
-		t.Errorf("%+v", got)
+	if got.LastEventAt != nil || got.Used != "0" || got.StartsAt == nil || got.EndsAt == nil {
+		t.Fatalf("%+v", got)
+	}
+	for text, want := range map[queryapi.Instant]time.Time{*got.StartsAt: starts, *got.EndsAt: ends} {
+		if at, err := time.Parse(time.RFC3339Nano, string(text)); err != nil || !at.Equal(want) {
+			t.Errorf("%s, want %v (%v)", text, want, err)
+		}
 	}
 	for _, id := range []string{"cmp_none", "not%20an%20id", strings.Repeat("x", 200)} {
 		if p := h.problemOf(h.do(http.MethodGet, "/v1/workspaces/ws_a/campaigns/"+id)); p.Code != queryapi.CodeCampaignNotFound {

@@ -629,6 +629,8 @@ export interface components {
             /** @enum {string} */
             outcome: "delivered" | "retrying" | "failed" | "refused" | "disabled" | "silenced";
             rule_id: string;
+            /** @description As the rule is called now; null: nobody knows */
+            rule_name: string | null;
             /**
              * Format: int32
              * @description Version of the rule that named the destination; 0: none did
@@ -714,6 +716,8 @@ export interface components {
             state: "pending" | "firing" | "resolved";
             /** @description The campaign it is about; empty: the workspace */
             subject: string;
+            /** @description As the campaign is called now; null: nobody knows, or the workspace */
+            subject_name: string | null;
         };
         AlertIncidentChange: {
             /**
@@ -732,7 +736,17 @@ export interface components {
             /** @enum {string} */
             state: "pending" | "firing" | "resolved";
         };
+        AlertIncidentCounts: {
+            /** Format: int64 */
+            firing: number;
+            /** Format: int64 */
+            pending: number;
+            /** Format: int64 */
+            resolved: number;
+        };
         AlertIncidents: {
+            /** @description Of all pages, with the same filters but state */
+            counts: components["schemas"]["AlertIncidentCounts"];
             /** @description The newest first, by when they began */
             items: components["schemas"]["AlertIncident"][];
             /** @description null: this is the last page */
@@ -768,6 +782,8 @@ export interface components {
              * @description Webhooks are not told before; null: they are
              */
             silenced_until: string | null;
+            /** @description How it fares now; null in answers to writes */
+            status: components["schemas"]["AlertRuleStatus"] | null;
             /**
              * Format: date-time
              * @description null: nobody has written it
@@ -805,6 +821,35 @@ export interface components {
             /** @description By default none */
             webhooks?: components["schemas"]["AlertWebhook"][];
         };
+        AlertRuleStatus: {
+            /**
+             * Format: date-time
+             * @description The workspace's watermark, at which rules are evaluated, never at now; null: disabled, or not known yet
+             */
+            evaluated_at: string | null;
+            /**
+             * Format: int64
+             * @description Incidents that are firing now, of this rule and any subject
+             */
+            firing: number;
+            /**
+             * Format: date-time
+             * @description When one last began to fire; null: never
+             */
+            last_fired_at: string | null;
+            /**
+             * Format: int64
+             * @description Those that will if they go on
+             */
+            pending: number;
+            /** @description The watermark has stood still for more than a minute, so nothing later is evaluated */
+            stale: boolean;
+            /**
+             * @description disabled: it is not evaluated; firing: an incident of it is; pending: one will be if it goes on
+             * @enum {string}
+             */
+            state: "disabled" | "quiet" | "pending" | "firing";
+        };
         AlertRules: {
             /** @description The default ones first, then by id, which is by age unless ids were given */
             items: components["schemas"]["AlertRule"][];
@@ -819,6 +864,11 @@ export interface components {
             from: string;
             /** @description In the order in which they would have fired; the last 1,000 */
             items: components["schemas"]["AlertTestedMessage"][];
+            /**
+             * Format: int64
+             * @description Seconds within which instants are right: step_seconds, or 3600 of kind quota_projected over more than some hundred campaigns
+             */
+            resolution: number;
             /**
              * Format: int64
              * @description How often the rule was looked at; in truth it is more often
@@ -880,7 +930,7 @@ export interface components {
              * @description Access and alerts stand here before they are changed, so a change that failed may stand here; money once Kafka has it
              * @enum {string}
              */
-            action: "key.create" | "key.revoke" | "credits.grant" | "credits.adjust" | "credits.void" | "alert_rule.create" | "alert_rule.update" | "alert_rule.delete" | "alert_rule.rotate_secret" | "alert_rule.silence" | "alert_incident.acknowledge";
+            action: "key.create" | "key.revoke" | "credits.grant" | "credits.adjust" | "credits.void" | "alert_rule.create" | "alert_rule.update" | "alert_rule.delete" | "alert_rule.rotate_secret" | "alert_rule.silence" | "alert_rule.deliver_test" | "alert_incident.acknowledge";
             /**
              * Format: date-time
              * @description When, by the clock of the server that was asked
@@ -1171,6 +1221,11 @@ export interface components {
         };
         CampaignDetail: {
             campaign_id: string;
+            /**
+             * Format: date-time
+             * @description The same
+             */
+            ends_at: string | null;
             freshness: components["schemas"]["Freshness"];
             /**
              * Format: date-time
@@ -1204,6 +1259,11 @@ export interface components {
              * @description Rises with every record that is done for the workspace's partition
              */
             revision: number;
+            /**
+             * Format: date-time
+             * @description As the last campaign.updated has it; null: it says nothing
+             */
+            starts_at: string | null;
             /** @enum {string|null} */
             status: "ACTIVE" | "PAUSED" | "COMPLETED" | "DRAFT" | null;
             /** @description Oldest first; the first is the first status */
@@ -2056,6 +2116,8 @@ export interface components {
              * @description Webhooks are not told before; null: they are
              */
             silenced_until: string | null;
+            /** @description How it fares now; null in answers to writes */
+            status: components["schemas"]["AlertRuleStatus"] | null;
             /**
              * Format: date-time
              * @description null: nobody has written it
@@ -2580,12 +2642,16 @@ export interface operations {
             query?: {
                 /** @description Only those that are in it now */
                 state?: "pending" | "firing" | "resolved";
+                /** @description Only this one */
+                incident_id?: string;
                 /** @description Only of this rule */
                 rule_id?: string;
                 /** @description Only of rules of this kind */
                 kind?: "balance_below" | "runway_below" | "expiring_unused" | "burn_rate" | "quota_used" | "quota_projected" | "burn_spike" | "freshness";
                 /** @description Only about this campaign; empty: only about the workspace */
                 subject?: string;
+                /** @description true: only what somebody has acknowledged; false: only what nobody has */
+                acknowledged?: "true" | "false";
                 /** @description Only what began here or later, RFC 3339 */
                 from?: string;
                 /** @description Only what began before, RFC 3339 */
@@ -4227,7 +4293,7 @@ export interface operations {
                 /** @description Only what was done before, RFC 3339 */
                 to?: string;
                 /** @description Only this */
-                action?: "key.create" | "key.revoke" | "credits.grant" | "credits.adjust" | "credits.void" | "alert_rule.create" | "alert_rule.update" | "alert_rule.delete" | "alert_rule.rotate_secret" | "alert_rule.silence" | "alert_incident.acknowledge";
+                action?: "key.create" | "key.revoke" | "credits.grant" | "credits.adjust" | "credits.void" | "alert_rule.create" | "alert_rule.update" | "alert_rule.delete" | "alert_rule.rotate_secret" | "alert_rule.silence" | "alert_rule.deliver_test" | "alert_incident.acknowledge";
                 /** @description Only by this subject */
                 subject?: string;
                 /** @description Rows of a page, at the most */
