@@ -1,3 +1,4 @@
+import type { QueryState } from '@tanstack/react-query'
 import { useEffect, useSyncExternalStore } from 'react'
 import type { Schemas } from './client'
 import { noteServerTime } from './clock'
@@ -119,16 +120,33 @@ class Room {
     const wait = Math.max(this.refreshAt + refreshEvery - Date.now(), 0)
     this.refreshTimer = window.setTimeout(() => {
       this.refreshAt = Date.now()
+      let later = false
       void queryClient.invalidateQueries({
         queryKey: ['w', this.workspace],
-        predicate: ({ queryKey }) => moving.has(String(queryKey[2])),
+        predicate: (query) => {
+          if (!moving.has(String(query.queryKey[2]))) return false
+          const now = due(query.state)
+          later ||= !now && query.isActive()
+          return now
+        },
       })
+      if (later) this.refresh()
     }, wait)
   }
 }
 
 /** moving is what changes with every event. */
 const moving = new Set(['usage', 'campaigns', 'campaign', 'history'])
+
+/**
+ * due says whether to ask again: not while an answer is under way, which would be thrown away and never come on a
+ * busy day, and of a list at most every so many seconds as it has pages, all of which are asked for one by one.
+ */
+export function due({ fetchStatus, dataUpdatedAt, data }: QueryState): boolean {
+  if (fetchStatus === 'fetching') return false
+  const pages = (data as { pages?: unknown[] } | undefined)?.pages?.length ?? 1
+  return Date.now() - dataUpdatedAt >= (pages - 1) * refreshEvery
+}
 
 const rooms = new Map<string, Room>()
 

@@ -73,6 +73,10 @@ export function useUsage(workspace: string, query: UsageQuery, enabled = true) {
   })
 }
 
+/** firstPage and nextPages are how many campaigns are asked for: who goes on means to see them all. */
+const firstPage = 100
+const nextPages = 500
+
 /** pages of a list, one after another by cursor. */
 export function useCampaigns(workspace: string, query: CampaignsQuery, enabled = true) {
   return useInfiniteQuery({
@@ -80,7 +84,10 @@ export function useCampaigns(workspace: string, query: CampaignsQuery, enabled =
     queryFn: ({ signal, pageParam }) =>
       body(
         api.GET('/v1/workspaces/{workspace_id}/campaigns', {
-          params: { ...of(workspace), query: { limit: 100, ...query, ...(pageParam ? { cursor: pageParam } : {}) } },
+          params: {
+            ...of(workspace),
+            query: { limit: pageParam ? nextPages : firstPage, ...query, ...(pageParam ? { cursor: pageParam } : {}) },
+          },
           signal,
         }),
       ).then(told),

@@ -5,7 +5,7 @@ import { Badge } from '../badge'
 import { Link } from '../link'
 import { LastUsedCell, ProjectedCell, QuotaCell } from './cells'
 import { type ColumnKey, columns } from './columns'
-import { type Campaign, nameOf, sharePercent } from './words'
+import { type Campaign, nameOf } from './words'
 
 /** RowProps are what a row needs beside its campaign. */
 export type RowProps = {
@@ -16,8 +16,8 @@ export type RowProps = {
   now: number
   /** Characters after the decimal mark of the column of amounts. */
   fraction: number
-  /** Percent of the total; null: there is none to be a part of. */
-  share: number | null
+  /** Its part of the total in words, so that a row is drawn anew only when they change. */
+  share: string | null
 }
 
 /** CampaignRow leads to its campaign wherever it is pressed; the name is the link. */
@@ -80,6 +80,6 @@ function cell(key: Exclude<ColumnKey, 'name'>, { campaign, zone, now, fraction, 
 }
 
 /** Share is a part of the total. */
-export function Share({ value }: { value: number | null }) {
-  return value === null ? <span className="soft">–</span> : <span className="figure">{sharePercent(value, true)}</span>
+export function Share({ value }: { value: string | null }) {
+  return value === null ? <span className="soft">–</span> : <span className="figure">{value}</span>
 }

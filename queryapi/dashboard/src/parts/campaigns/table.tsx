@@ -8,7 +8,7 @@ import { Skeleton } from '../states'
 import { type ColumnKey, columns, type Layout, layouts } from './columns'
 import { CampaignRow, Cell, Share } from './row'
 import { type List, show, sorted, type View } from './view'
-import { restLabel } from './words'
+import { restLabel, sharePercent } from './words'
 import './table.css'
 
 type Props = {
@@ -50,7 +50,7 @@ export function CampaignTable({ layout, caption, list, place, view, zone, hrefOf
             zone={zone}
             now={now}
             fraction={fraction}
-            share={share(campaign.used, total.used)}
+            share={layout === 'usage' ? partOf(campaign.used, total.used) : null}
           />
         ))}
       </tbody>
@@ -63,6 +63,12 @@ export function CampaignTable({ layout, caption, list, place, view, zone, hrefOf
       </tfoot>
     </table>
   )
+}
+
+/** partOf is a share of the total in words; null: there is none to be a part of. */
+function partOf(used: string, total: string): string | null {
+  const value = share(used, total)
+  return value === null ? null : sharePercent(value, true)
 }
 
 function Head({ keys, view, place }: { keys: readonly ColumnKey[]; view: View; place: Place }) {
@@ -118,7 +124,7 @@ function FootRow({ keys, fraction, total, name, note, used }: FootProps) {
           case 'share':
             return (
               <Cell key={key} of={key}>
-                <Share value={share(used, total)} />
+                <Share value={partOf(used, total)} />
               </Cell>
             )
           default:
