@@ -279,7 +279,9 @@ func TestProjectionsFollowWhatIsCounted(t *testing.T) {
 	expires := now.Truncate(time.Hour).AddDate(0, 0, 10)
 	ends := now.Truncate(time.Hour).AddDate(0, 0, 4)
 	quota := int64(4_000_000_000)
-	r.grant("ws_a", "g1", 100_000_000_000, weeks.Truncate(time.Minute), &expires)
+	// The period begins after each campaign's first event, amid a quarter.
+	r.grant("ws_a", "g1", 100_000_000_000, weeks.Truncate(time.Hour).Add(11*time.Minute), &expires)
+	r.insert(event{"ws_a", "", weeks.Truncate(time.Hour).Add(12 * time.Minute), 7_000_000})
 	r.steady("ws_a", "cmp_on", 5_000_000, weeks, now)
 	r.steady("ws_a", "cmp_ends", 2_000_000, weeks, now)
 	r.steady("ws_a", "cmp_paused", 3_000_000, weeks, now.AddDate(0, 0, -7))
@@ -304,7 +306,7 @@ func TestProjectionsFollowWhatIsCounted(t *testing.T) {
 	}{
 		{"cmp_on", 5 * 673, 5, expires},
 		{"cmp_ends", 2 * 673, 2, ends},
-		{"", 673, 1, expires},
+		{"", 673 + 7, 1, expires},
 		{"cmp_paused", 3 * 505, 0, expires},
 	} {
 		p := got[c.id]
@@ -322,6 +324,9 @@ func TestProjectionsFollowWhatIsCounted(t *testing.T) {
 	reached := now.Add(time.Duration((4000.0 - 5*673) / 5 * float64(time.Hour)))
 	if p := got["cmp_on"]; p.quotaAt == nil || p.quotaAt.Sub(reached).Abs() > 6*time.Hour {
 		t.Errorf("the quota is reached at %v, want about %v", p.quotaAt, reached)
+	}
+	if got, want := got["*"].used, 5*672+2*672+3*504+672+7.0; got != want {
+		t.Errorf("the workspace used %v in its period, want %v", got, want)
 	}
 	// What ends before counts as much as it will have used by then.
 	sum := 0.0

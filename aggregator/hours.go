@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math/big"
 	"slices"
 	"time"
 
@@ -135,3 +136,58 @@ func (w *watch) readSlices(ctx context.Context, p *part, ids []string, first, la
 	}
 	return nil
 }
+
+// readUsed reads what campaigns of workspaces used over their lives and what
+// the workspaces used in their periods.
+func (w *watch) readUsed(ctx context.Context, p *part, ids []string) error {
+	if len(ids) == 0 {
+		return nil
+	}
+	// A period begins with a whole minute: its first minutes, then quarters.
+	var from, quarters, partial []schemas.Millis // seconds
+	for _, id := range ids {
+		since := min(max(p.workspaces[id].period.From, rollup.Begin), rollup.End) / minuteMillis * 60
+		quarter := (since + quarterSeconds - 1) / quarterSeconds * quarterSeconds
+		from, quarters = append(from, since), append(quarters, quarter)
+		if since < quarter {
+			partial = append(partial, quarter-quarterSeconds)
+		}
+	}
+	bound := rollup.Parameters{}
+	bound.Strings("workspaces", ids)
+	bound.Integers("from", from)
+	bound.Integers("quarters", quarters)
+	bound.Integers("partial", partial)
+	lives, inPeriods := make(map[string]map[string]schemas.Total, len(ids)), make(map[string]schemas.Total, len(ids))
+	for _, id := range ids {
+		lives[id] = make(map[string]schemas.Total)
+	}
+	readAt := w.a.cfg.Now()
+	err := w.a.query(ctx, "what was used", usedQuery, bound, func(scan func(...any) error) error {
+		var (
+			id, campaignID string
+			period         bool
+			micro          big.Int
+		)
+		if err := scan(&id, &campaignID, &period, &micro); err != nil {
+			return err
+		}
+		net, err := schemas.TotalFromBig(&micro)
+		if period {
+			inPeriods[id] = net
+		} else {
+			lives[id][campaignID] = net
+		}
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	for _, id := range ids {
+		ws := p.workspaces[id]
+		ws.life, ws.lifeAt, ws.inPeriod = lives[id], readAt, inPeriods[id]
+	}
+	return nil
+}
+
+const quarterSeconds = 15 * 60

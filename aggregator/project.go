@@ -11,7 +11,6 @@ import (
 	"github.com/drawdown/drawdown/aggregator/balance"
 	"github.com/drawdown/drawdown/aggregator/forecast"
 	"github.com/drawdown/drawdown/schemas"
-	"github.com/drawdown/drawdown/schemas/rollup"
 )
 
 // wholeWorkspace is the campaign_id of a workspace's own projection: no
@@ -95,11 +94,16 @@ func (w *watch) projectAll(ctx context.Context, p *part, due []string, watermark
 	var rows block
 	splits := splits{left: maxSplits}
 	for groups := p.groups(due); len(groups) > 0; groups = groups[1:] {
-		group := groups[0]
-		if err := w.readHours(ctx, p, group, watermark); err != nil {
-			if ctx.Err() != nil {
-				return ctx.Err()
-			}
+		group, invalid := w.periods(p, groups[0], watermark)
+		failed = append(failed, invalid)
+		err := w.readHours(ctx, p, group, watermark)
+		if err == nil {
+			err = w.readUsed(ctx, p, group)
+		}
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if err != nil {
 			halves, err := splits.halve(p, group, err)
 			groups = append(groups, halves...)
 			failed = append(failed, err)
@@ -109,13 +113,7 @@ func (w *watch) projectAll(ctx context.Context, p *part, due []string, watermark
 			if ctx.Err() != nil {
 				return ctx.Err()
 			}
-			ws := p.workspaces[id]
-			projected, err := w.projectOne(ctx, ws, watermark)
-			if err != nil {
-				failed = append(failed, fmt.Errorf("workspace %s: %w", id, err))
-				continue
-			}
-			rows.add(ws, projected)
+			rows.add(p.workspaces[id], p.workspaces[id].project(watermark))
 			if rows.count >= blockRows {
 				failed = append(failed, w.writeProjections(ctx, &rows, watermark))
 			}
@@ -124,17 +122,24 @@ func (w *watch) projectAll(ctx context.Context, p *part, due []string, watermark
 	return errors.Join(append(failed, w.writeProjections(ctx, &rows, watermark))...)
 }
 
-// projectOne projects a workspace and its campaigns at a watermark.
-func (w *watch) projectOne(ctx context.Context, ws *workspace, watermark schemas.Millis) ([]*projection, error) {
-	period, err := currentPeriod(ws.entries, watermark)
-	if err != nil {
-		return nil, err
+// periods reckons the current periods of workspaces and returns those that have
+// one: the ledger of another makes no sense.
+func (w *watch) periods(p *part, ids []string, watermark schemas.Millis) (valid []string, err error) {
+	var failed []error
+	for _, id := range ids {
+		ws := p.workspaces[id]
+		if ws.period, err = currentPeriod(ws.entries, watermark); err != nil {
+			failed = append(failed, fmt.Errorf("workspace %s: %w", id, err))
+		} else {
+			valid = append(valid, id)
+		}
 	}
-	life, inPeriod, err := w.netUsed(ctx, ws.id, period.From)
-	if err != nil {
-		return nil, err
-	}
-	ws.life, ws.lifeAt = life, w.a.cfg.Now()
+	return valid, errors.Join(failed...)
+}
+
+// project projects a workspace and its campaigns at a watermark.
+func (ws *workspace) project(watermark schemas.Millis) []*projection {
+	period, life := ws.period, ws.life
 	ws.total, ws.totalFrom = ws.series.total(watermark), ws.series.from
 	ws.totalSince = slices.IndexFunc(ws.total, func(gross float64) bool { return gross > 0 })
 	ids, parts := ws.parts(watermark, life)
@@ -154,14 +159,14 @@ func (w *watch) projectOne(ctx context.Context, ws *workspace, watermark schemas
 	}
 	fresh := forecast.Forecast{Method: future.Total.Method, Curve: future.New}
 	rows = append(rows, projectionOf(newCampaigns, &fresh, watermark, period.To, schemas.Total{}, nil))
-	whole := projectionOf(wholeWorkspace, &future.Total, watermark, period.To, inPeriod, nil)
+	whole := projectionOf(wholeWorkspace, &future.Total, watermark, period.To, ws.inPeriod, nil)
 	whole.curve = future.Total.Curve.Sample(instants(watermark, horizon, daysByHour*24, period.To))
 	ws.outlook = &outlook{method: future.Total.Method, curve: whole.curve}
 	ws.projections = make(map[string]*projection, len(rows))
 	for _, row := range rows {
 		ws.projections[row.campaignID] = row
 	}
-	return append(rows, whole), nil
+	return append(rows, whole)
 }
 
 // projectionOf looks at a forecast at the end of a period.
@@ -252,24 +257,6 @@ func (ws *workspace) since(id string, state *campaignState, life map[string]sche
 		return 0 // longer ago than anybody looks
 	}
 	return since
-}
-
-// netUsed reads what each campaign used over its life, and the workspace since
-// an instant, in one statement.
-func (w *watch) netUsed(ctx context.Context, id string, since schemas.Millis) (life map[string]schemas.Total, after schemas.Total, err error) {
-	since = min(max(since, rollup.Begin+1), rollup.End-1)
-	q := rollup.Query{
-		Workspace: id, Group: rollup.ByCampaign,
-		Edges: []schemas.Millis{rollup.Begin, since - since%minuteMillis, rollup.End},
-	}
-	life = make(map[string]schemas.Total)
-	err = w.a.sums(ctx, "what was used", q, func(interval int, key string, u used) {
-		life[key] = life[key].Add(u.net)
-		if interval == 1 {
-			after = after.Add(u.net)
-		}
-	})
-	return life, after, err
 }
 
 // currentPeriod is the balance's period, which no usage has a part in.

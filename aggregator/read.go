@@ -126,6 +126,25 @@ FROM usage_15m
 WHERE workspace_id IN {workspaces:Array(String)} AND bucket >= {from:UInt32} AND bucket < {to:UInt32}
 GROUP BY workspace_id, campaign_id`
 
+// usedQuery reads the net usage of each campaign over its life and, with period,
+// of each workspace from an instant on: minutes up to a quarter, then quarters.
+const usedQuery = `
+SELECT workspace_id, campaign_id, period, sum(credits_micro) FROM (
+    SELECT workspace_id, campaign_id, false AS period, credits_micro
+    FROM usage_1d WHERE workspace_id IN {workspaces:Array(String)}
+    UNION ALL
+    SELECT workspace_id, '', true, credits_micro
+    FROM usage_15m_total WHERE workspace_id IN {workspaces:Array(String)}
+        AND toUnixTimestamp(bucket) >= transform(workspace_id, {workspaces:Array(String)}, {quarters:Array(UInt32)}, toUInt32(0))
+    UNION ALL
+    SELECT workspace_id, '', true, credits_micro
+    FROM usage_1m WHERE workspace_id IN {workspaces:Array(String)}
+        AND toUnixTimestamp(toStartOfFifteenMinutes(bucket)) IN {partial:Array(UInt32)}
+        AND toUnixTimestamp(bucket) >= transform(workspace_id, {workspaces:Array(String)}, {from:Array(UInt32)}, toUInt32(0))
+        AND toUnixTimestamp(bucket) < transform(workspace_id, {workspaces:Array(String)}, {quarters:Array(UInt32)}, toUInt32(0))
+)
+GROUP BY workspace_id, campaign_id, period`
+
 // used is what a campaign, or a workspace, used in an interval.
 type used struct{ net, refunds schemas.Total }
 

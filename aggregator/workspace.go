@@ -35,6 +35,11 @@ type workspace struct {
 	lifeAt  time.Time
 	lifeOld bool
 
+	// period is the balance's when it was projected last, and inPeriod what was
+	// used in it, net.
+	period   balance.Period
+	inPeriod schemas.Total
+
 	// changed says that something was counted since it was projected.
 	changed     bool
 	projectedAt schemas.Millis // watermark; NoInstant: never
