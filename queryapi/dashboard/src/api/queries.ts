@@ -66,7 +66,7 @@ export function useBalance(workspace: string) {
 export function useUsage(workspace: string, query: UsageQuery, enabled = true) {
   return useQuery({
     queryKey: ['w', workspace, 'usage', query],
-    queryFn: ({ signal }) =>
+    queryFn: ({ signal }): Promise<Schemas['Usage']> =>
       body(api.GET('/v1/workspaces/{workspace_id}/usage', { params: { ...of(workspace), query }, signal })).then(told),
     placeholderData: keepPreviousData,
     enabled,
@@ -105,7 +105,7 @@ export function useCampaign(
 ) {
   return useQuery({
     queryKey: ['w', workspace, 'campaign', campaign_id, query],
-    queryFn: ({ signal }) =>
+    queryFn: ({ signal }): Promise<Schemas['CampaignDetail']> =>
       body(
         api.GET('/v1/workspaces/{workspace_id}/campaigns/{campaign_id}', {
           params: { path: { workspace_id: workspace, campaign_id }, query },
@@ -136,7 +136,7 @@ export function useHistory(workspace: string, query: HistoryQuery, enabled = tru
 export function useProjection(workspace: string, query: ProjectionQuery, enabled = true) {
   return useQuery({
     queryKey: ['w', workspace, 'projection', query],
-    queryFn: ({ signal }) =>
+    queryFn: ({ signal }): Promise<Schemas['Outlook']> =>
       body(api.GET('/v1/workspaces/{workspace_id}/projection', { params: { ...of(workspace), query }, signal })).then(told),
     placeholderData: keepPreviousData,
     enabled,

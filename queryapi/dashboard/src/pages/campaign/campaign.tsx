@@ -1,5 +1,115 @@
+import { useEffect } from 'react'
+import { ApiError } from '../../api/client'
+import { useLive } from '../../api/live'
+import { can, useCampaign } from '../../api/queries'
 import type { ScreenProps } from '../../app'
+import { nameOf } from '../../parts/campaigns/words'
+import { Icon } from '../../parts/icon'
+import { Link } from '../../parts/link'
+import { Empty, Loaded } from '../../parts/states'
+import { paths, usePlace } from '../../router'
+import { FreshnessLine, StaleNotice } from '../../shell/freshness'
+import { useZone } from '../../shell/zone'
+import { ZonePicker } from '../../shell/zonepicker'
+import { NoCredits } from '../settings'
+import { Actions } from './actions'
+import { Changes } from './changes'
+import { Head, HeadSkeleton } from './head'
+import { Quota, QuotaSkeleton } from './quota'
+import { Recent } from './recent'
+import './campaign.css'
 
-export function Campaign(_: ScreenProps) {
-  return <h1>Campaign</h1>
+/** Campaign is one campaign: its quota, its usage over time, what it was used for, what happened to it. */
+export function Campaign({ me, workspace, params }: ScreenProps) {
+  const id = params.campaign ?? ''
+  if (can(me, workspace, 'credits:read')) return <Shown key={id} workspace={workspace} id={id} />
+  return (
+    <>
+      <Back workspace={workspace} />
+      <h1>Campaign</h1>
+      <NoCredits />
+    </>
+  )
+}
+
+function Back({ workspace }: { workspace: string }) {
+  return (
+    <nav aria-label="Breadcrumb" className="crumbs">
+      <Link href={paths.campaigns(workspace)}>
+        <Icon name="left" />
+        Campaigns
+      </Link>
+    </nav>
+  )
+}
+
+function Shown({ workspace, id }: { workspace: string; id: string }) {
+  const live = useLive(workspace)
+  const { zone } = useZone()
+  const range = rangeOf(usePlace().query)
+  const campaign = useCampaign(workspace, id, { ...range, tz: zone })
+  const { data, error } = campaign
+  useEffect(() => {
+    if (data) document.title = `${nameOf(data)} · Drawdown`
+  }, [data])
+  if (error instanceof ApiError && error.code === 'campaign_not_found') return <Unknown workspace={workspace} id={id} />
+  return (
+    <>
+      <div className="page-head">
+        <div className="campaign-head">
+          <Back workspace={workspace} />
+          {data ? <Head campaign={data} zone={zone} /> : <HeadSkeleton id={id} />}
+        </div>
+        <div className="page-tools">
+          <FreshnessLine live={live} zone={zone} />
+          <ZonePicker />
+        </div>
+      </div>
+      <StaleNotice live={live} />
+      <Loaded query={campaign} skeleton={<QuotaSkeleton />}>
+        {(detail) => (
+          <>
+            {detail.name === null && detail.status === null ? (
+              <p className="notice">
+                <Icon name="bad" />
+                <span>
+                  No details were sent for this campaign. Its name, status and quota come with a <code>campaign.updated</code>.
+                </span>
+              </p>
+            ) : null}
+            <Quota campaign={detail} zone={zone} />
+            <div className="campaign-pair">
+              <Actions workspace={workspace} id={id} range={range} zone={zone} />
+              <Changes campaign={detail} zone={zone} />
+            </div>
+            <Recent workspace={workspace} id={id} zone={zone} />
+          </>
+        )}
+      </Loaded>
+    </>
+  )
+}
+
+/** Unknown is for an address of a campaign that no counted record names. */
+function Unknown({ workspace, id }: { workspace: string; id: string }) {
+  return (
+    <>
+      <Back workspace={workspace} />
+      <h1>Campaign</h1>
+      <div className="panel">
+        <Empty title="There is no such campaign">
+          <p>
+            Nothing that was counted in this workspace names <code>{id}</code>. A new campaign is here within seconds of its first
+            event.
+          </p>
+        </Empty>
+      </div>
+    </>
+  )
+}
+
+/** rangeOf is the range of the address; without a whole one the API takes the current period. */
+function rangeOf(query: URLSearchParams): { from?: string; to?: string } {
+  const [from, to] = [query.get('from'), query.get('to')]
+  return from?.includes('T') && to?.includes('T') ? { from, to } : {}
 }
