@@ -502,7 +502,8 @@ func TestHoursThatCannotBeReadHoldUpNoOther(t *testing.T) {
 }
 
 // TestWhatIsSaidOfOneWorkspaceConcernsNoOther: only those are projected anew of
-// whose campaigns something was said that was not so before.
+// whose campaigns something was said that was not so before. The log says once
+// that the first projections begin, and that they end.
 func TestWhatIsSaidOfOneWorkspaceConcernsNoOther(t *testing.T) {
 	r := newRig(t)
 	begin := r.clock().AddDate(0, 0, -3)
@@ -529,6 +530,14 @@ func TestWhatIsSaidOfOneWorkspaceConcernsNoOther(t *testing.T) {
 	for _, id := range []string{ids[1], ids[3]} {
 		if got := watermarks(id); !got.Equal(before) {
 			t.Errorf("%s was projected at %v, though nothing was said", id, got)
+		}
+	}
+	for _, line := range []string{"first projections begin", "first projections end"} {
+		r.mu.Lock()
+		said := strings.Count(r.log.String(), line)
+		r.mu.Unlock()
+		if said != 1 {
+			t.Errorf("the log says %d times: %s", said, line)
 		}
 	}
 }

@@ -7,9 +7,11 @@
 // members.go): every second it reads how far its partitions are (watch.go), and
 // looks at the workspaces of which something was counted, and once a minute at
 // all. Looking at one reads its balance, evaluates its rules (evaluate.go) and
-// records what changed (record.go). Twice a minute what campaigns and workspaces will have
-// used is projected anew (project.go) from hours read (hours.go) and kept in
-// memory (series.go).
+// records what changed (record.go). Twice a minute what campaigns and workspaces
+// will have used is projected anew (project.go) from hours read (hours.go) and
+// kept in memory (series.go). Who takes a partition over evaluates what is left
+// and used at once, then reads eight weeks and says in the log when that begins
+// and ends; how long conditions have been over it recalls (recall.go).
 //
 // # Invariants
 //
