@@ -1,6 +1,7 @@
 package queryapi
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -28,20 +29,34 @@ type ExportInput struct {
 	View        string `query:"view" enum:"grouped,events" default:"grouped" doc:"Of history alone: consumption per day and campaign, or event by event"`
 
 	Bucket string `query:"bucket" enum:"1m,15m,1h,1d" default:"15m" doc:"Of usage alone. The first and the last are cut off where the range begins and ends"`
-	TZ     string `query:"tz" doc:"Of usage alone: IANA zone of hours and days; default: UTC" example:"Europe/Berlin"`
+	TZ     string `query:"tz" doc:"Of usage: IANA zone of hours and days; default: UTC. Of history: of its days; default: the workspace's" example:"Europe/Berlin"`
 
-	times Range
-	zone  *time.Location // nil: UTC
+	Type     []string `query:"type" enum:"grant,adjustment,void,expiry,consumption" nullable:"false" doc:"Of history alone: only these types, with commas between them"`
+	Campaign string   `query:"campaign_id" doc:"Not of usage: only consumption of this campaign; empty: only unattributed consumption"`
+
+	times    Range
+	zone     *time.Location // nil: by default
+	campaign *string        // nil: not given
 }
 
 // Resolve names every wrong parameter.
 func (in *ExportInput) Resolve(ctx huma.Context) []error {
 	in.times = Range{From: in.From, To: in.To}
 	errs := slices.Concat(strict(ctx), in.times.resolve())
-	if optional(ctx, "view") != nil && in.Dataset != "history" {
-		errs = append(errs, wrong("query.view", in.View, "only for dataset=history"))
+	in.campaign = optional(ctx, "campaign_id")
+	var err error
+	if in.zone, err = zoneParam(in.TZ); err != nil {
+		errs = append(errs, err)
 	}
-	return append(errs, in.resolveUsage(ctx)...)
+	for _, parameter := range []struct{ name, datasets string }{
+		{"view", "history"}, {"type", "history"}, {"campaign_id", "history or events"}, {"tz", "usage or history"}, {"bucket", "usage"},
+	} {
+		given := optional(ctx, parameter.name)
+		if given != nil && !slices.Contains(strings.Split(parameter.datasets, " or "), in.Dataset) {
+			errs = append(errs, wrong("query."+parameter.name, *given, "only for dataset=%s", parameter.datasets))
+		}
+	}
+	return append(errs, in.resolveUsage()...)
 }
 
 const exportDescription = `A file with the rows of a range, oldest first (of history newest first), for as many as there are.
@@ -142,7 +157,7 @@ func (s *Server) prepareExport(ctx context.Context, in *ExportInput) (exported, 
 	var cut usageCut
 	var rows int64
 	if in.Dataset == "events" {
-		rows, err = s.countEvents(ctx, in.WorkspaceID, asked)
+		rows, err = s.countEvents(ctx, in, asked)
 	} else if cut, err = in.cutUsage(asked); err == nil {
 		rows, err = s.countUsage(ctx, in, asked, &cut)
 	}
@@ -159,8 +174,10 @@ func (s *Server) prepareExport(ctx context.Context, in *ExportInput) (exported, 
 }
 
 // countEvents returns how many rows there are, from the rollups.
-func (s *Server) countEvents(ctx context.Context, workspaceID string, asked span) (int64, error) {
-	sums, err := s.sums(ctx, "export_count", rollup.Query{Workspace: workspaceID, Edges: []schemas.Millis{asked.from, asked.to}, Group: rollup.ByNone})
+func (s *Server) countEvents(ctx context.Context, in *ExportInput, asked span) (int64, error) {
+	sums, err := s.sums(ctx, "export_count", rollup.Query{
+		Workspace: in.WorkspaceID, Edges: []schemas.Millis{asked.from, asked.to}, Group: rollup.ByNone, Campaign: in.campaign,
+	})
 	if err != nil || len(sums) == 0 {
 		return 0, err
 	}
@@ -191,6 +208,11 @@ func exportStatement(in *ExportInput, asked span, cut *usageCut) (string, parame
 	if in.Dataset == "usage" {
 		statement = usageStatement(cut, text, bound)
 	} else {
+		filter := ""
+		if in.campaign != nil {
+			bound.String("only", *in.campaign)
+			filter = " AND campaign_id = {only:String}"
+		}
 		statement = `SELECT
     events.time AS t,
     ` + text("event_id") + ` AS id,
@@ -202,7 +224,7 @@ func exportStatement(in *ExportInput, asked span, cut *usageCut) (string, parame
     ` + attributes + ` AS annotations,
     kafka_time AS arrived_at
 FROM events
-WHERE workspace_id = {workspace:String} AND events.time >= fromUnixTimestamp64Milli({from:Int64}, 'UTC') AND events.time < fromUnixTimestamp64Milli({to:Int64}, 'UTC')
+WHERE workspace_id = {workspace:String} AND events.time >= fromUnixTimestamp64Milli({from:Int64}, 'UTC') AND events.time < fromUnixTimestamp64Milli({to:Int64}, 'UTC')` + filter + `
 ORDER BY workspace_id, events.time, event_id`
 		renamed = "t AS time, id AS event_id, campaign AS campaign_id, act AS action, who AS actor, producer AS source, credits, annotations AS attributes, arrived_at"
 	}
@@ -282,6 +304,9 @@ func exportHeaders(h http.Header, in *ExportInput, rows span) {
 	name := "drawdown-" + in.WorkspaceID + "-" + in.Dataset
 	if in.Dataset == "usage" && in.Bucket != string(schemas.QuarterHour) {
 		name += "-" + in.Bucket
+	}
+	if in.campaign != nil {
+		name += "-" + cmp.Or(*in.campaign, "unattributed")
 	}
 	for _, at := range []schemas.Millis{rows.from, rows.to} {
 		if at > timeBegin && at < timeEnd {

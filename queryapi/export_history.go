@@ -65,7 +65,8 @@ func (p *piped) Close() error {
 // are of the ledger, and as fresh, as the first.
 func (s *Server) historyItems(ctx context.Context, in *ExportInput, fresh freshness, each func(*HistoryItem) error) error {
 	page := &HistoryInput{
-		WorkspaceID: in.WorkspaceID, View: in.View, From: in.From, To: in.To, Limit: historyPageRows, asked: in.times,
+		WorkspaceID: in.WorkspaceID, View: in.View, From: in.From, To: in.To, TZ: in.TZ, Type: in.Type, Campaign: in.Campaign, Limit: historyPageRows,
+		asked: in.times, campaign: in.campaign, zone: in.zone,
 	}
 	rows := 0
 	for {

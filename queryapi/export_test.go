@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"math/big"
 	"net/http"
 	"net/http/httptest"
@@ -171,17 +172,7 @@ func TestExportedUsageAndHistoryAreThoseOfTheEndpoints(t *testing.T) {
 		t.Errorf("parquet has %q", got)
 	}
 
-	var items []queryapi.HistoryItem
-	q := url.Values{"limit": {"100"}}
-	for {
-		var page queryapi.History
-		h.get("/v1/workspaces/ws_a/history", q, &page)
-		items = append(items, page.Items...)
-		if page.NextCursor == nil {
-			break
-		}
-		q.Set("cursor", *page.NextCursor)
-	}
+	items := h.wholeHistory(url.Values{})
 	lines := strings.Split(strings.TrimSpace(string(h.exportOf("dataset=history&format=ndjson"))), "\n")
 	rows, err = csv.NewReader(bytes.NewReader(h.exportOf("dataset=history"))).ReadAll()
 	if err != nil || len(lines) != len(items) || len(rows) != len(items)+1 {
@@ -202,6 +193,72 @@ func TestExportedUsageAndHistoryAreThoseOfTheEndpoints(t *testing.T) {
 	}
 	if !strings.Contains(string(h.exportOf("dataset=history")), ",'=g1,") {
 		t.Error("a formula is not escaped")
+	}
+}
+
+// wholeHistory is all pages of GET history.
+func (h *harness) wholeHistory(asked url.Values) (items []queryapi.HistoryItem) {
+	h.t.Helper()
+	asked.Set("limit", "100")
+	for {
+		var page queryapi.History
+		h.get("/v1/workspaces/ws_a/history", asked, &page)
+		items = append(items, page.Items...)
+		if page.NextCursor == nil {
+			return items
+		}
+		asked.Set("cursor", *page.NextCursor)
+	}
+}
+
+// TestExportHasOnlyWhatIsAskedFor compares files with a filter with the same
+// filter of the endpoint, and of all rows.
+func TestExportHasOnlyWhatIsAskedFor(t *testing.T) {
+	t.Parallel()
+	now := time.Now().UTC().Truncate(time.Minute)
+	h := newHarness(t, now)
+	events := randomEvents("ws_a", now, 500)
+	h.insert(events...)
+	expires := now.Add(-24 * time.Hour)
+	h.grant("ws_a", "g1", 5_000_000, now.Add(-30*24*time.Hour), &expires)
+	campaign := events[0].campaign
+	all := h.wholeHistory(url.Values{"view": {"events"}})
+	for _, asked := range []url.Values{
+		{"campaign_id": {campaign}, "type": {"consumption"}, "tz": {"Asia/Kolkata"}},
+		{"campaign_id": {""}, "view": {"events"}},
+		{"type": {"grant,expiry"}},
+		{"view": {"events"}, "campaign_id": {campaign}, "from": {now.Add(-200 * 24 * time.Hour).Format(time.RFC3339)}, "to": {now.Format(time.RFC3339)}},
+	} {
+		lines := strings.Split(strings.TrimSpace(string(h.exportOf("dataset=history&format=ndjson&"+asked.Encode()))), "\n")
+		want := h.wholeHistory(maps.Clone(asked))
+		if len(want) == 0 || len(lines) != len(want) || len(want) >= len(all) {
+			t.Fatalf("%v: %d lines, want %d of %d", asked, len(lines), len(want), len(all))
+		}
+		for i, item := range want {
+			var line queryapi.HistoryItem
+			if err := json.Unmarshal([]byte(lines[i]), &line); err != nil || text(line) != text(item) {
+				t.Fatalf("%v: %v: line %d is %s, want %s", asked, err, i, lines[i], text(item))
+			}
+		}
+	}
+	for _, only := range []string{campaign, ""} {
+		n := 0
+		from := now.Add(-200 * 24 * time.Hour)
+		for _, e := range events {
+			if e.campaign == only && !e.at.Before(from) && e.at.Before(now) {
+				n++
+			}
+		}
+		asked := url.Values{"dataset": {"events"}, "campaign_id": {only}, "from": {from.Format(time.RFC3339)}, "to": {now.Format(time.RFC3339)}}
+		rows, err := csv.NewReader(bytes.NewReader(h.exportOf(asked.Encode()))).ReadAll()
+		if err != nil || n == 0 || len(rows) != n+1 {
+			t.Fatalf("%q: %v, %d rows, want %d", only, err, len(rows)-1, n)
+		}
+		for _, row := range rows[1:] {
+			if row[2] != only {
+				t.Fatalf("%q among those of %q", row[2], only)
+			}
+		}
 	}
 }
 
@@ -241,6 +298,12 @@ func TestExportIsRefusedBeforeItBegins(t *testing.T) {
 		"dataset=usage&format=xlsx": queryapi.CodeInvalidParameter,
 		"dataset=usage&from=2026-11-01T00:05:00Z":  queryapi.CodeInvalidParameter,
 		"dataset=events&view=events":               queryapi.CodeInvalidParameter,
+		"dataset=events&type=grant":                queryapi.CodeInvalidParameter,
+		"dataset=events&tz=UTC":                    queryapi.CodeInvalidParameter,
+		"dataset=usage&campaign_id=cmp_1":          queryapi.CodeInvalidParameter,
+		"dataset=history&bucket=1h":                queryapi.CodeInvalidParameter,
+		"dataset=history&type=refund":              queryapi.CodeInvalidParameter,
+		"dataset=history&tz=Mars/Base":             queryapi.CodeInvalidParameter,
 		"dataset=events&from=2020-01-01T00:00:00Z": queryapi.CodeResolutionUnavailable,
 	} {
 		if p := h.problemOf(h.do(http.MethodGet, base+query)); p.Code != code {

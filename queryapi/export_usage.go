@@ -4,24 +4,13 @@ import (
 	"context"
 	"time"
 
-	"github.com/danielgtaylor/huma/v2"
-
 	"github.com/drawdown/drawdown/schemas"
 )
 
-// resolveUsage names the parameters that are wrong because of the dataset.
-func (in *ExportInput) resolveUsage(ctx huma.Context) (errs []error) {
+// resolveUsage names the edges that usage does not have.
+func (in *ExportInput) resolveUsage() (errs []error) {
 	if in.Dataset != "usage" {
-		for _, name := range []string{"bucket", "tz"} {
-			if given := optional(ctx, name); given != nil {
-				errs = append(errs, wrong("query."+name, *given, "only for dataset=usage"))
-			}
-		}
-		return errs
-	}
-	var err error
-	if in.zone, err = zoneParam(in.TZ); err != nil {
-		errs = append(errs, err)
+		return nil
 	}
 	width, message := in.finest()
 	for _, edge := range []struct {

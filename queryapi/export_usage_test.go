@@ -180,7 +180,7 @@ func TestExportOfUsageIsRefusedForWrongOrTooManyBuckets(t *testing.T) {
 		"dataset=usage&bucket=1m&from=2026-11-01T00:00:01Z":                                      queryapi.CodeInvalidParameter,
 		"dataset=usage&bucket=1d&from=2026-11-01T00:01:00Z":                                      queryapi.CodeInvalidParameter,
 		"dataset=events&bucket=1d":                                                               queryapi.CodeInvalidParameter,
-		"dataset=history&tz=Europe/Berlin":                                                       queryapi.CodeInvalidParameter,
+		"dataset=events&tz=Europe/Berlin":                                                        queryapi.CodeInvalidParameter,
 		"dataset=usage&bucket=1h&from=2000-01-01T00:00:00Z&to=2099-01-01T00:00:00Z":              queryapi.CodeTooManyPoints,
 		"dataset=usage&bucket=1d&tz=Asia/Gaza&from=2000-01-01T00:00:00Z&to=2099-01-01T00:00:00Z": "",
 	} {
