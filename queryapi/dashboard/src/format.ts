@@ -100,6 +100,34 @@ export const clock = (at: string | number, zone: string) =>
 export const clockSeconds = (at: string | number, zone: string) =>
   dateFormat(zone, { hour: '2-digit', minute: '2-digit', second: '2-digit', hourCycle: 'h23' }).format(new Date(at))
 
+/** clockMillis writes `12:03:20.125`: events are that exact. */
+export const clockMillis = (at: string | number, zone: string) =>
+  dateFormat(zone, {
+    hour: '2-digit',
+    minute: '2-digit',
+    second: '2-digit',
+    fractionalSecondDigits: 3,
+    hourCycle: 'h23',
+  }).format(new Date(at))
+
+/** longDay writes a day with its weekday: `Wed, 25 Nov 2026`. */
+export const longDay = (at: string | number, zone: string) =>
+  dateFormat(zone, { weekday: 'short', day: 'numeric', month: 'short', year: 'numeric' }).format(new Date(at))
+
+/** dateKey is the local day of an instant, `2026-11-25` whatever the language. */
+export function dateKey(at: string | number, zone: string): string {
+  const parts: Record<string, string> = {}
+  const format = dateFormat(zone, {
+    day: '2-digit',
+    month: '2-digit',
+    year: 'numeric',
+    calendar: 'iso8601',
+    numberingSystem: 'latn',
+  })
+  for (const { type, value } of format.formatToParts(new Date(at))) parts[type] = value
+  return `${parts.year}-${parts.month}-${parts.day}`
+}
+
 /** instant writes date and time to the minute. */
 export const instant = (at: string | number, zone: string) =>
   dateFormat(zone, {

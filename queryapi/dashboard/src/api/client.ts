@@ -66,7 +66,12 @@ export async function problemOf(response: Response): Promise<ApiError> {
 }
 
 /** api asks the API that serves this page; answers that are not 2xx are thrown as ApiError. */
-export const api = createClient<paths>({ baseUrl: '/', credentials: 'same-origin' })
+export const api = createClient<paths>({
+  baseUrl: '/',
+  credentials: 'same-origin',
+  // Lists have commas between their values.
+  querySerializer: { array: { style: 'form', explode: false } },
+})
 api.use(bounded)
 
 /** body takes the data of an answer, which is there because all else was thrown. */

@@ -4993,8 +4993,12 @@ export interface operations {
                 view?: "grouped" | "events";
                 /** @description Of usage alone. The first and the last are cut off where the range begins and ends */
                 bucket?: "1m" | "15m" | "1h" | "1d";
-                /** @description Of usage alone: IANA zone of hours and days; default: UTC */
+                /** @description Of usage: IANA zone of hours and days; default: UTC. Of history: of its days; default: the workspace's */
                 tz?: string;
+                /** @description Of history alone: only these types, with commas between them */
+                type?: ("grant" | "adjustment" | "void" | "expiry" | "consumption")[];
+                /** @description Not of usage: only consumption of this campaign; empty: only unattributed consumption */
+                campaign_id?: string;
             };
             header?: never;
             path: {

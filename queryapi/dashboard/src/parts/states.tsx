@@ -72,10 +72,13 @@ export function ErrorState({
   error,
   onRetry,
   busy = false,
+  hint,
 }: {
   error: unknown
   onRetry?: (() => void) | undefined
   busy?: boolean
+  /** What to do about it, where the screen knows better. */
+  hint?: string | null | undefined
 }) {
   const { title, detail, requestId, retry } = what(error)
   return (
@@ -83,6 +86,7 @@ export function ErrorState({
       <Icon name="bad" />
       <p className="state-title">{title}</p>
       <p className="soft">{detail}</p>
+      {hint ? <p className="soft">{hint}</p> : null}
       {requestId ? (
         <p className="soft small">
           Request <code>{requestId}</code>
@@ -113,10 +117,13 @@ type Query<T> = {
 export function Loaded<T>({
   query,
   skeleton,
+  explain,
   children,
 }: {
   query: Query<T>
   skeleton: ReactNode
+  /** What to do about an error, where the screen knows better. */
+  explain?: (error: unknown) => string | null
   children: (data: T) => ReactNode
 }) {
   const retry = () => void query.refetch()
@@ -136,7 +143,9 @@ export function Loaded<T>({
       </>
     )
   }
-  if (query.isError) return <ErrorState error={query.error} onRetry={retry} busy={query.isFetching} />
+  if (query.isError) {
+    return <ErrorState error={query.error} onRetry={retry} busy={query.isFetching} hint={explain?.(query.error)} />
+  }
   return skeleton
 }
 

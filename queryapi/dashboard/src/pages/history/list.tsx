@@ -1,0 +1,97 @@
+import { useCallback, useMemo, useState } from 'react'
+import type { Schemas } from '../../api/client'
+import { serverNow } from '../../api/clock'
+import { dateKey, longDay } from '../../format'
+import { fractionWidth } from '../../parts/amount'
+import { useMedia } from '../../parts/media'
+import { daysOf } from './log'
+import { Row } from './row'
+
+type Props = {
+  workspace: string
+  zone: string
+  items: Schemas['HistoryItem'][]
+  nameOf: (campaign: string) => string
+  /** The rows are those of another question. */
+  busy: boolean
+}
+
+/** Columns are those that the page has room for. */
+export type Columns = { type: boolean; actor: boolean; balance: boolean; count: number }
+
+function useColumns(): Columns {
+  const actor = useMedia('(min-width: 64rem)')
+  const wide = useMedia('(min-width: 44rem)')
+  return { type: wide, actor, balance: wide, count: 3 + (wide ? 2 : 0) + (actor ? 1 : 0) }
+}
+
+/** List is the entries, a day after another. */
+export function List({ workspace, zone, items, nameOf, busy }: Props) {
+  const columns = useColumns()
+  const [open, setOpen] = useState<ReadonlySet<string>>(new Set())
+  const toggle = useCallback((id: string) => {
+    setOpen((before) => {
+      const next = new Set(before)
+      if (!next.delete(id)) next.add(id)
+      return next
+    })
+  }, [])
+  const days = useMemo(() => daysOf(items, (at) => dateKey(at, zone)), [items, zone])
+  // Widths hold for all rows, so that figures stand under each other and nothing moves when more come.
+  const fraction = useMemo(() => fractionWidth(items.flatMap((item) => [item.change, item.balance_after])), [items])
+  const today = dateKey(serverNow(), zone)
+  return (
+    <table className="table log-table" aria-busy={busy || undefined}>
+      <caption className="hidden-visually">Entries of the credit history, the newest first</caption>
+      <thead>
+        <tr>
+          <th scope="col" className="log-when">
+            When
+          </th>
+          {columns.type ? (
+            <th scope="col" className="log-type">
+              Type
+            </th>
+          ) : null}
+          <th scope="col">What</th>
+          {columns.actor ? (
+            <th scope="col" className="log-actor">
+              Actor
+            </th>
+          ) : null}
+          <th scope="col" className="log-change num">
+            Credits
+          </th>
+          {columns.balance ? (
+            <th scope="col" className="log-balance num">
+              Balance after
+            </th>
+          ) : null}
+        </tr>
+      </thead>
+      {days.map((day) => (
+        <tbody key={day.day}>
+          <tr className="log-day">
+            <th colSpan={columns.count} scope="rowgroup">
+              {longDay(day.at, zone)}
+              {day.day === today ? ', today' : ''}
+            </th>
+          </tr>
+          {day.items.map((item) => (
+            <Row
+              key={item.entry_id}
+              workspace={workspace}
+              zone={zone}
+              item={item}
+              nameOf={nameOf}
+              columns={columns}
+              fraction={fraction}
+              open={open.has(item.entry_id)}
+              onToggle={toggle}
+            />
+          ))}
+        </tbody>
+      ))}
+    </table>
+  )
+}

@@ -1,0 +1,107 @@
+import { type MouseEvent, memo, useId } from 'react'
+import type { Schemas } from '../../api/client'
+import { serverNow } from '../../api/clock'
+import { dayShort } from '../../format'
+import { Amount } from '../../parts/amount'
+import { Icon } from '../../parts/icon'
+import { Details } from './details'
+import type { Columns } from './list'
+import { fullWhen, iconOf, titlesOf, toneOf, typeWords, unmovedWords, whenOf } from './words'
+
+type Props = {
+  workspace: string
+  zone: string
+  item: Schemas['HistoryItem']
+  nameOf: (campaign: string) => string
+  columns: Columns
+  fraction: number
+  open: boolean
+  onToggle: (id: string) => void
+}
+
+/** Row is an entry, and under it what is behind it once that is asked for. It is drawn again only if it changes. */
+export const Row = memo(function Row({ workspace, zone, item, nameOf, columns, fraction, open, onToggle }: Props) {
+  const details = useId()
+  const titles = titlesOf(item, nameOf)
+  const full = fullWhen(item, zone)
+  const pressed = (event: MouseEvent<HTMLTableRowElement>) => {
+    // A press on something of its own, or the end of selecting text, is not meant for the row.
+    if ((event.target as Element).closest('a, button') || !window.getSelection()?.isCollapsed) return
+    onToggle(item.entry_id)
+  }
+  return (
+    <>
+      <tr className={`log-row ${open ? 'log-open' : ''}`} onClick={pressed}>
+        <td className="log-when">
+          <button
+            type="button"
+            className="button button-icon button-small"
+            aria-expanded={open}
+            aria-controls={open ? details : undefined}
+            aria-label={`Details: ${typeWords[item.type]}, ${titles.main}, ${full}`}
+            onClick={() => onToggle(item.entry_id)}
+          >
+            <Icon name={open ? 'down' : 'right'} />
+          </button>
+          <time dateTime={item.at} title={item.from && item.to ? `${item.from} / ${item.to}` : item.at}>
+            {columns.type ? <span className="soft">{dayShort(item.at, zone)} </span> : null}
+            {whenOf(item, zone, serverNow())}
+          </time>
+        </td>
+        {columns.type ? (
+          <td>
+            <Type item={item} />
+          </td>
+        ) : null}
+        <td>
+          <bdi className="log-main" title={titles.main}>
+            {titles.main}
+          </bdi>
+          <span className="log-more soft small">
+            {columns.type ? null : <Type item={item} />}
+            <bdi title={titles.more}>{titles.more}</bdi>
+            {item.late && item.type === 'consumption' ? <span className="log-late">Late</span> : null}
+          </span>
+          {item.unmoved ? <span className="log-more soft small">{unmovedWords[item.unmoved]}</span> : null}
+        </td>
+        {columns.actor ? (
+          <td className="log-actor">
+            <bdi className="log-main soft" title={item.actor ?? undefined}>
+              {item.actor}
+            </bdi>
+          </td>
+        ) : null}
+        <td className={`num change-${toneOf(item)}`}>
+          <Amount value={item.change} fraction={fraction} signed />
+          {columns.balance ? null : (
+            <span className="log-more soft small">
+              <span className="hidden-visually">Balance after: </span>
+              <Amount value={item.balance_after} fraction={fraction} />
+            </span>
+          )}
+        </td>
+        {columns.balance ? (
+          <td className="num">
+            <Amount value={item.balance_after} fraction={fraction} />
+          </td>
+        ) : null}
+      </tr>
+      {open ? (
+        <tr className="log-details" id={details}>
+          <td colSpan={columns.count}>
+            <Details workspace={workspace} zone={zone} item={item} nameOf={nameOf} />
+          </td>
+        </tr>
+      ) : null}
+    </>
+  )
+})
+
+function Type({ item }: { item: Schemas['HistoryItem'] }) {
+  return (
+    <span className={`log-kind change-${toneOf(item)}`}>
+      <Icon name={iconOf(item)} />
+      {typeWords[item.type]}
+    </span>
+  )
+}
