@@ -133,12 +133,16 @@ export function useHistory(workspace: string, query: HistoryQuery, enabled = tru
   })
 }
 
+/** outlookEvery is how often a projection is asked for, in milliseconds: it is made anew by the half minute. */
+const outlookEvery = 60_000
+
 export function useProjection(workspace: string, query: ProjectionQuery, enabled = true) {
   return useQuery({
     queryKey: ['w', workspace, 'projection', query],
     queryFn: ({ signal }): Promise<Schemas['Outlook']> =>
       body(api.GET('/v1/workspaces/{workspace_id}/projection', { params: { ...of(workspace), query }, signal })).then(told),
     placeholderData: keepPreviousData,
+    refetchInterval: ({ state }) => (state.status === 'error' ? (worthRetrying(state.error) ? 10_000 : false) : outlookEvery),
     enabled,
   })
 }

@@ -7,6 +7,7 @@ import { ZonePicker } from '../../shell/zonepicker'
 import { NoCredits, Settings } from '../settings'
 import { ByCampaign } from './bycampaign'
 import { Remaining } from './remaining'
+import { Why } from './why'
 import './credits.css'
 
 /** Credits is the dashboard: what is left, how it went, where it goes. */
@@ -37,6 +38,7 @@ function Dashboard({ me, workspace }: ScreenProps) {
     >
       <StaleNotice live={live} />
       <Remaining workspace={workspace} zone={zone} />
+      <Why workspace={workspace} zone={zone} />
       <ByCampaign me={me} workspace={workspace} zone={zone} range={{}} />
     </Settings>
   )

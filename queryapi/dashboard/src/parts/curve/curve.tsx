@@ -1,0 +1,206 @@
+import { scaleLinear } from 'd3-scale'
+import { area, line } from 'd3-shape'
+import { type PointerEvent, useState } from 'react'
+import { compact, day, dayShort, instant, rounded } from '../../format'
+import { dayTicks, nearest, type Point, valueAt } from './scale'
+import { useWidth } from './width'
+import './curve.css'
+
+/** Line is one course of something; `base` is what another is compared with. */
+export type Line = { name: string; points: Point[]; look: 'main' | 'base' }
+
+type Props = {
+  lines: Line[]
+  zone: string
+  /** What the curve shows, for who does not see it. */
+  label: string
+  /** A value to be seen against, such as a quota. */
+  limit?: { value: number; name: string } | undefined
+  height?: number
+}
+
+/** Room around the drawing for the axes, in pixels. */
+const room = { top: 12, right: 12, bottom: 24, left: 52 }
+/** tickEvery is the least distance between ticks of days, in pixels: "28 Nov" and some air. */
+const tickEvery = 72
+
+/** Curve draws what is to come: lines over time, the first with its range. */
+export function Curve({ lines, zone, label, limit, height = 220 }: Props) {
+  const [frame, width] = useWidth<HTMLDivElement>()
+  const [at, setAt] = useState<number | null>(null)
+  const all = lines.flatMap((one) => one.points)
+  const [from, to] = [Math.min(...all.map((p) => p.at)), Math.max(...all.map((p) => p.at))]
+  const values = all.flatMap((p) => [p.value, p.low ?? p.value, p.high ?? p.value])
+  const x = scaleLinear([from, to], [room.left, width - room.right])
+  const y = scaleLinear(
+    [Math.min(0, ...values), Math.max(0, ...values, limit?.value ?? 0)],
+    [height - room.bottom, room.top],
+  ).nice(4)
+  const over = (event: PointerEvent<SVGSVGElement>) => {
+    const main = lines[0]?.points ?? []
+    const pointed = x.invert(event.clientX - event.currentTarget.getBoundingClientRect().left)
+    setAt(
+      main[
+        nearest(
+          main.map((p) => p.at),
+          pointed,
+        )
+      ]?.at ?? null,
+    )
+  }
+  return (
+    <div className="curve" ref={frame}>
+      <svg
+        role="img"
+        aria-label={label}
+        width={width}
+        height={height}
+        onPointerMove={over}
+        onPointerDown={over}
+        onPointerLeave={() => setAt(null)}
+      >
+        <g className="curve-grid">
+          {y.ticks(4).map((value) => (
+            <g key={value} transform={`translate(0 ${y(value)})`}>
+              <line x1={room.left} x2={width - room.right} className={value === 0 ? 'curve-zero' : ''} />
+              <text x={room.left - 8} dy="0.32em" textAnchor="end">
+                {compact(value)}
+              </text>
+            </g>
+          ))}
+          {dayTicks(from, to, zone, Math.max((width - room.left) / tickEvery, 2)).map((tick) => (
+            <text key={tick} x={x(tick)} y={height - 6} textAnchor={x(tick) < room.left + 24 ? 'start' : 'middle'}>
+              {dayShort(tick, zone)}
+            </text>
+          ))}
+        </g>
+        {lines.toReversed().map((one) => (
+          <Course key={one.name} line={one} x={x} y={y} />
+        ))}
+        {limit ? (
+          <g className="curve-limit">
+            <line x1={room.left} x2={width - room.right} y1={y(limit.value)} y2={y(limit.value)} />
+            <text x={room.left + 4} y={y(limit.value) - 4}>
+              {limit.name}
+            </text>
+          </g>
+        ) : null}
+        {at !== null ? <line className="curve-at" x1={x(at)} x2={x(at)} y1={room.top} y2={height - room.bottom} /> : null}
+      </svg>
+      {at !== null ? <Pointed lines={lines} at={at} zone={zone} left={x(at)} width={width} /> : null}
+      <Legend lines={lines} />
+      <AsTable lines={lines} zone={zone} label={label} />
+    </div>
+  )
+}
+
+type Scale = (value: number) => number
+
+function Course({ line: { points, look }, x, y }: { line: Line; x: Scale; y: Scale }) {
+  const course = line<Point>()
+    .x((p) => x(p.at))
+    .y((p) => y(p.value))
+  const band = area<Point>()
+    .x((p) => x(p.at))
+    .y0((p) => y(p.low ?? p.value))
+    .y1((p) => y(p.high ?? p.value))
+  return (
+    <g className={`curve-${look}`}>
+      {look === 'main' ? <path className="curve-band" d={band(points) ?? ''} /> : null}
+      <path className="curve-line" d={course(points) ?? ''} />
+    </g>
+  )
+}
+
+/** Pointed tells what is under the pointer; the table below has it for everybody else. */
+function Pointed({ lines, at, zone, left, width }: { lines: Line[]; at: number; zone: string; left: number; width: number }) {
+  const side = left > width / 2 ? { insetInlineEnd: width - left + 8 } : { insetInlineStart: left + 8 }
+  return (
+    <div className="curve-tip" style={side} aria-hidden="true">
+      <p className="small soft">{instant(at, zone)}</p>
+      {lines.map((one) => {
+        const value = valueAt(one.points, at)
+        const point = one.points.find((p) => p.at === at)
+        return value === null ? null : (
+          <p key={one.name} className="small">
+            <span className={`curve-key curve-key-${one.look}`} /> {one.name}:{' '}
+            <strong className="figure">{rounded(value)}</strong>
+            {one.look === 'main' && point?.low !== undefined && point.high !== undefined && point.low !== point.high ? (
+              <span className="soft figure">
+                {' '}
+                ({rounded(point.low)} to {rounded(point.high)})
+              </span>
+            ) : null}
+          </p>
+        )
+      })}
+    </div>
+  )
+}
+
+function Legend({ lines }: { lines: Line[] }) {
+  return (
+    <ul className="curve-legend small soft">
+      {lines.map((one) => (
+        <li key={one.name}>
+          <span className={`curve-key curve-key-${one.look}`} aria-hidden="true" /> {one.name}
+        </li>
+      ))}
+      <li>
+        <span className="curve-key curve-key-band" aria-hidden="true" /> Eight of ten futures
+      </li>
+    </ul>
+  )
+}
+
+/** tableRows is how many rows the table of a curve has at the most. */
+const tableRows = 30
+
+function AsTable({ lines, zone, label }: { lines: Line[]; zone: string; label: string }) {
+  const main = lines[0]?.points ?? []
+  const every = Math.ceil(main.length / tableRows)
+  return (
+    <details className="curve-table">
+      <summary>Show as a table</summary>
+      <div className="table-wrap" tabIndex={0} role="region" aria-label={`${label}, as a table`}>
+        <table className="table">
+          <thead>
+            <tr>
+              <th scope="col">Day</th>
+              {lines.map((one) => (
+                <th scope="col" className="num" key={one.name}>
+                  {one.name}
+                </th>
+              ))}
+              <th scope="col" className="num">
+                Eight of ten futures
+              </th>
+            </tr>
+          </thead>
+          <tbody>
+            {main
+              .filter((_, i) => i % every === 0 || i === main.length - 1)
+              .map((point) => (
+                <tr key={point.at}>
+                  <th scope="row">{day(point.at, zone)}</th>
+                  {lines.map((one) => {
+                    const value = valueAt(one.points, point.at)
+                    return (
+                      <td className="num figure" key={one.name}>
+                        {value === null ? '–' : rounded(value)}
+                      </td>
+                    )
+                  })}
+                  <td className="num figure">
+                    {point.low === undefined || point.high === undefined
+                      ? '–'
+                      : `${rounded(point.low)} to ${rounded(point.high)}`}
+                  </td>
+                </tr>
+              ))}
+          </tbody>
+        </table>
+      </div>
+    </details>
+  )
+}
