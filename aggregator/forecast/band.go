@@ -42,6 +42,8 @@ type band struct {
 	errors    atHorizons // how many independent ones
 	variances atHorizons // of the errors, bursts bounded
 
+	still, events float64 // chance that the level stands still, and events a day
+
 	noise, drift float64 // the variance at k >= 1 days is noise / k + drift
 	short        float64 // and at less than one it is that of one / k^short
 }
@@ -49,7 +51,7 @@ type band struct {
 // newBand looks back at what the same levels would have missed; level says
 // what they were after so many days for so many ahead.
 func (d *days) newBand(first int, mean float64, level func(day, ahead int) float64) *band {
-	b := &band{mean: mean, days: float64(d.count - first)}
+	b := &band{mean: mean, days: float64(d.count - first), events: d.eventsPerDay()}
 	errors := make([]float64, 0, d.count)
 	for at, ahead := range horizons {
 		errors = errors[:0]
@@ -142,6 +144,13 @@ func quantile(sorted []float64, q float64) float64 {
 // around returns what will have been used after so many days of expected use
 // at this level, and how sure that is.
 func (b *band) around(level, ahead float64) Amounts {
+	a := b.quantiles(level, ahead)
+	a.P50 += b.central(ahead) * (min(max(a.Mean, a.P10), a.P90) - a.P50)
+	return a
+}
+
+// quantiles are as errors were in the past.
+func (b *band) quantiles(level, ahead float64) Amounts {
 	a := Amounts{Mean: level * ahead}
 	unit := scale(level, b.mean) * ahead
 	if unit <= 0 {

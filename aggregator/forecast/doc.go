@@ -51,6 +51,16 @@
 //     from 21 days on the same times its rank from fast to slow (1 for the
 //     trend); in between, levels are interpolated. (Combination by past
 //     performance: Bates and Granger 1969; Timmermann 2006.)
+//     All of these weights are then multiplied by 1 - s, and s is given to the
+//     plain mean: s is the chance that the level stands still. It comes from a
+//     local level model of the days (bursts bounded), use_t = level_t x_t + e_t
+//     with x_t the profile's share, var e_t = x_t v, level_t+1 = level_t + u_t
+//     with var u_t = q v: its likelihood by the Kalman filter's prediction
+//     errors, v concentrated out, for q = 0 against the mean of those for six q
+//     from 0.003 to 1, with odds of 5 for q = 0 beforehand (Harvey 1989,
+//     chapters 3 and 4; Durbin and Koopman 2012, chapter 2). A level that moves
+//     makes neighbouring days alike, and s is about 0 within weeks; use that
+//     comes as independent events does not, and is left with its mean.
 //  8. The band comes from what the same mix would have missed at every past
 //     day of the history (rolling origins), relative to the level, at 1 to 28
 //     days ahead: its quantiles by the rank of split conformal prediction
@@ -63,7 +73,12 @@
 //     there is. Below a day its variance falls as those of an hour and of a
 //     day in the history say: hours that are off together, as on a rainy day,
 //     make short bands narrower than hours that know nothing of each other.
-//     p50 is a median, not the mean: of bursty use it is lower.
+//     p50 is a median, not the mean: of bursty use it is lower. It lies
+//     s n^2 / (n^2 + 4) of the way from what past errors and the gamma
+//     distribution say to the mean, which has bursts bounded already: the more
+//     events n are expected, the less can a median differ from the mean, and
+//     where the level stands still past errors were chance. n is the effective
+//     number, (sum)^2 / sum of squares of hours (Kish 1965); a run rate has s = 1.
 //  9. A run rate of something younger than 14 days and without an end is
 //     doubted: it is expected to go on for as long as it has, and a week (Gott
 //     1993: of all ages at which one could look, none is special), so the hour

@@ -72,7 +72,8 @@ type model struct {
 // seasonal mixes the candidates for the level by what their past errors were.
 func (d *days) seasonal() *model {
 	candidates := d.candidateLevels()
-	weights := d.mixes(candidates)
+	still := d.stillness()
+	weights := d.mixes(candidates, still)
 	mixed := make([]atAnchors, len(candidates))
 	for i, ahead := range anchors {
 		steps := trendSteps(float64(ahead))
@@ -81,13 +82,15 @@ func (d *days) seasonal() *model {
 			mixed[day][i] = weights[i].dot(&candidates[day].mixture)
 		}
 	}
-	return &model{
+	m := &model{
 		method: Seasonal,
 		levels: mixed[d.count],
 		band: d.newBand(minDays, candidates[d.count].mixture[meanOfAll], func(day, ahead int) float64 {
 			return mixed[day].at(float64(ahead))
 		}),
 	}
+	m.band.still = still
+	return m
 }
 
 // relativeTo divides amounts by a level per hour.
@@ -109,6 +112,7 @@ func (d *days) runRate() *model {
 		mean = d.use[d.count] / expected
 	}
 	m := &model{method: RunRate, band: d.newBand(0, mean, func(int, int) float64 { return mean })}
+	m.band.still = 1 // nothing else is said of the level
 	for i := range m.levels {
 		m.levels[i] = mean
 	}

@@ -12,6 +12,8 @@ type days struct {
 	use      []float64 // amounts, bursts bounded
 	raw      []float64 // amounts
 	expected []float64 // active hours x profile, in days: about 1 for a day without pause
+
+	squares float64 // sum of the squares of hours' amounts
 }
 
 func newDays(h *history, p *profile) *days {
@@ -22,6 +24,7 @@ func newDays(h *history, p *profile) *days {
 		b := d.count - (n-1-i)/hoursPerDay
 		d.use[b] += h.amounts[i]
 		d.raw[b] += h.raw[i]
+		d.squares += h.raw[i] * h.raw[i]
 		d.expected[b] += h.active[i] * p[h.week[i]] / hoursPerDay
 	}
 	for b := range d.count {
@@ -120,7 +123,7 @@ const (
 )
 
 // mixes are the weights of the candidates at each anchor.
-func (d *days) mixes(all []levels) (weights [len(anchors)]mixture) {
+func (d *days) mixes(all []levels, still float64) (weights [len(anchors)]mixture) {
 	day, week := d.worth(all, 1), d.worth(all, 7)
 	for c := range candidates {
 		weights[0][c] = math.Pow(day[c], dayPower)
@@ -131,6 +134,7 @@ func (d *days) mixes(all []levels) (weights [len(anchors)]mixture) {
 	}
 	for i := range weights {
 		weights[i].normalise()
+		weights[i].hold(still)
 	}
 	return weights
 }

@@ -88,6 +88,26 @@ func printScores(out io.Writer, name string, scores []*score) {
 			cell("%6.3f", s.middle.wape()), cell("%+6.3f", s.week.bias/s.week.actual), cell("%7.3f", s.week.pinball/s.week.actual),
 			cell("%5.2f", bands[0]), cell("%6.2f", bands[1]), cell("%4.2f", bands[2]), cell("%5.2f", bands[3]))
 	}
+	printBest(out, scores)
+}
+
+// printBest says how drawdown compares with whichever simple one turned out to
+// be the best, and how sure that is.
+func printBest(out io.Writer, scores []*score) {
+	own := scores[0].cumulated()
+	_, _ = fmt.Fprintf(out, "\nDrawdown against the best of the others:")
+	for k, name := range cumulatedNames {
+		best := 1
+		for i := range scores {
+			if i > 1 && scores[i].cumulated()[k].missed < scores[best].cumulated()[k].missed {
+				best = i
+			}
+		}
+		other := scores[best].cumulated()[k]
+		ratio, deviates := own[k].against(&other)
+		_, _ = fmt.Fprintf(out, " %s %s +- %s (%s);", name, cell("%.3f", ratio), cell("%.3f", deviates), forecasters[best].name)
+	}
+	_, _ = fmt.Fprintln(out)
 }
 
 // cell is a number, or a dash as wide for one that is not known.

@@ -121,13 +121,22 @@ func (s *score) cumulated() [len(cumulatedNames)]deviation {
 }
 
 // deviation adds up forecasts against outcomes.
-type deviation struct{ missed, bias, pinball, actual float64 }
+type deviation struct {
+	missed, bias, pinball, actual float64
+
+	block  int       // that add counts to
+	blocks []float64 // missed in each block of time
+}
 
 func (d *deviation) add(a forecast.Amounts, actual float64) {
 	d.missed += math.Abs(a.P50 - actual)
 	d.bias += a.Mean - actual
 	d.pinball += (pinball(0.1, a.P10, actual) + pinball(0.5, a.P50, actual) + pinball(0.9, a.P90, actual)) / 3
 	d.actual += math.Abs(actual)
+	for len(d.blocks) <= d.block {
+		d.blocks = append(d.blocks, 0)
+	}
+	d.blocks[d.block] += math.Abs(a.P50 - actual)
 }
 
 func pinball(q, forecast, actual float64) float64 {
@@ -138,6 +147,24 @@ func pinball(q, forecast, actual float64) float64 {
 }
 
 func (d *deviation) wape() float64 { return d.missed / d.actual }
+
+// blockTime is how far origins lie apart that tell of different outcomes, for
+// the most part.
+const blockTime = 30 * 24 * time.Hour
+
+// against is the ratio of two WAPEs of the same outcomes and its standard
+// error: a jackknife that leaves out a block of time at a time.
+func (d *deviation) against(other *deviation) (ratio, deviates float64) {
+	ratio = d.missed / other.missed
+	sum, squares, n := 0.0, 0.0, 0.0
+	for i := range d.blocks {
+		without := (d.missed - d.blocks[i]) / (other.missed - other.blocks[i])
+		sum += without
+		squares += without * without
+		n++
+	}
+	return ratio, math.Sqrt(max(squares-sum*sum/n, 0) * (n - 1) / n)
+}
 
 // coverage counts outcomes within a band.
 type coverage struct{ below, within, above int }
@@ -189,6 +216,8 @@ func (b *backtest) run(s *hourlySeries, f *forecaster, each func()) *score {
 		periodEnd := endOfMonth(at, b.zone)
 		curve := f.project(b.before(s, at), at, s.since(), b.zone, later(at.Add(outcomes), periodEnd))
 		out.origins++
+		block := int(at.Sub(first) / blockTime)
+		out.day.block, out.week.block, out.period.block = block, block, block
 		out.addHours(s, at, curve)
 		// A day's use to the end of the month is what 1 day says already.
 		if !periodEnd.After(end) && periodEnd.Sub(at) >= 24*time.Hour {
