@@ -15,8 +15,8 @@ import (
 	"github.com/drawdown/drawdown/schemas"
 )
 
-// Config is what an Aggregator needs; everything but Recorded and SessionTimeout
-// is required.
+// Config is what an Aggregator needs; everything but Recorded, LookEvery and
+// SessionTimeout is required.
 type Config struct {
 	Brokers    []string
 	Group      string         // consumer group of the aggregators
@@ -26,6 +26,9 @@ type Config struct {
 	ClickHouse driver.Conn    // default database set
 	// Recorded is called when incidents were recorded; nil: nobody is.
 	Recorded func()
+	// LookEvery is how often partitions are looked at; 0: 1 s, by which an alert
+	// is late at most.
+	LookEvery time.Duration
 	// SessionTimeout is how long a member that is gone keeps its partitions; 0:
 	// 10 s, so that alerts are late by not much more.
 	SessionTimeout time.Duration
@@ -34,7 +37,11 @@ type Config struct {
 	Registerer     prometheus.Registerer // for the drawdown_aggregator_* metrics
 }
 
-const defaultSessionTimeout = 10 * time.Second
+const (
+	// defaultLookEvery leaves the store alone for most of a second.
+	defaultLookEvery      = time.Second
+	defaultSessionTimeout = 10 * time.Second
+)
 
 // Aggregator looks after the workspaces of the partitions that it owns.
 type Aggregator struct {
@@ -60,6 +67,9 @@ func New(cfg Config) (*Aggregator, error) {
 		return nil, fmt.Errorf("cannot make an aggregator: %d partitions", cfg.Partitions)
 	case cfg.Now == nil, cfg.Log == nil, cfg.Registerer == nil:
 		return nil, errors.New("cannot make an aggregator: Now, Log and Registerer are required")
+	}
+	if cfg.LookEvery == 0 {
+		cfg.LookEvery = defaultLookEvery
 	}
 	if cfg.SessionTimeout == 0 {
 		cfg.SessionTimeout = defaultSessionTimeout

@@ -10,9 +10,6 @@ import (
 	"github.com/segmentio/kafka-go"
 )
 
-// lookEvery is how often partitions are looked at: an alert is late by as much.
-const lookEvery = time.Second
-
 // member is one membership of the group.
 func (a *Aggregator) member(ctx context.Context) error {
 	topic := a.cfg.Topics.Ledger
@@ -62,7 +59,7 @@ func (a *Aggregator) lookAfter(ctx context.Context, partitions []int) {
 	a.own(partitions)
 	defer a.own(nil)
 	w := newWatch(a, partitions)
-	ticker := time.NewTicker(lookEvery)
+	ticker := time.NewTicker(a.cfg.LookEvery)
 	defer ticker.Stop()
 	for ctx.Err() == nil {
 		err := w.look(ctx)
