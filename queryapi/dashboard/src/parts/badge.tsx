@@ -8,6 +8,7 @@ const looks: Record<string, { tone: string; text: string }> = {
   exhausted: { tone: 'plain', text: 'Used up' },
   expired: { tone: 'plain', text: 'Expired' },
   voided: { tone: 'bad', text: 'Voided' },
+  revoked: { tone: 'bad', text: 'Revoked' },
   pending: { tone: 'plain', text: 'Pending' },
   firing: { tone: 'bad', text: 'Firing' },
   resolved: { tone: 'good', text: 'Resolved' },

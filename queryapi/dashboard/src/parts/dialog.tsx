@@ -6,7 +6,7 @@ type Props = {
   children: ReactNode
   /** While something is under way: Escape does not close it. */
   busy?: boolean
-  /** Where focus goes if what opened the dialog is gone by then. */
+  /** Where focus goes, once it is set: what opened the dialog will be gone. */
   after?: RefObject<HTMLElement | null>
 }
 
@@ -25,7 +25,7 @@ export function Dialog({ title, onClose, children, busy = false, after }: Props)
     if (shown && !shown.open) shown.showModal()
     return () => {
       // The dialog has left the page by now, or this is a rehearsal (StrictMode) and the rest is inert.
-      const back = opener instanceof HTMLElement && opener.isConnected ? opener : fallback.current?.current
+      const back = fallback.current?.current ?? (opener instanceof HTMLElement && opener.isConnected ? opener : null)
       ;(back ?? document.getElementById('main'))?.focus({ preventScroll: true })
     }
   }, [opener])

@@ -1,5 +1,27 @@
+import { serverNow } from '../../api/clock'
+import { can } from '../../api/queries'
 import type { ScreenProps } from '../../app'
+import { zoneName } from '../../format'
+import { useZone } from '../../shell/zone'
+import { ZonePicker } from '../../shell/zonepicker'
+import { Settings } from '../settings'
+import { AuditLog } from './auditlog'
+import { Keys } from './keys'
+import { You } from './you'
+import './access.css'
 
-export function Access(_: ScreenProps) {
-  return <h1>Access</h1>
+/** Access is who one is here, the API keys, and who changed what. */
+export function Access({ me, workspace }: ScreenProps) {
+  const { zone } = useZone()
+  const scopes = me.workspaces.find((w) => w.workspace_id === workspace)?.scopes ?? []
+  const note = `Times in ${zoneName(zone, serverNow())}.`
+  return (
+    <Settings me={me} workspace={workspace} actions={<ZonePicker />}>
+      <You subject={me.subject} scopes={scopes} />
+      {scopes.length > 0 ? <Keys workspace={workspace} zone={zone} subject={me.subject} own={scopes} note={note} /> : null}
+      {can(me, workspace, 'credits:read') && can(me, workspace, 'credits:admin') ? (
+        <AuditLog workspace={workspace} zone={zone} note={note} />
+      ) : null}
+    </Settings>
+  )
 }
