@@ -55,6 +55,7 @@ export function Actions({ workspace, id, range, zone }: Props) {
                         {row.name || 'No action'}
                         <span className="action-bar" aria-hidden="true">
                           <span
+                            className="action-part"
                             style={{ inlineSize: `${largest > 0 ? Math.max((Number(row.total) / largest) * 100, 0) : 0}%` }}
                           />
                         </span>

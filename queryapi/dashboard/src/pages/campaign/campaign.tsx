@@ -14,6 +14,7 @@ import { ZonePicker } from '../../shell/zonepicker'
 import { NoCredits } from '../settings'
 import { Actions } from './actions'
 import { Changes } from './changes'
+import { Course } from './course'
 import { Head, HeadSkeleton } from './head'
 import { Quota, QuotaSkeleton } from './quota'
 import { Recent } from './recent'
@@ -55,15 +56,15 @@ function Shown({ workspace, id }: { workspace: string; id: string }) {
   if (error instanceof ApiError && error.code === 'campaign_not_found') return <Unknown workspace={workspace} id={id} />
   return (
     <>
-      <div className="page-head">
-        <div className="campaign-head">
+      <div className="campaign-head">
+        <div className="page-head">
           <Back workspace={workspace} />
-          {data ? <Head campaign={data} zone={zone} /> : <HeadSkeleton id={id} />}
+          <div className="page-tools">
+            <FreshnessLine live={live} zone={zone} />
+            <ZonePicker />
+          </div>
         </div>
-        <div className="page-tools">
-          <FreshnessLine live={live} zone={zone} />
-          <ZonePicker />
-        </div>
+        {data ? <Head campaign={data} zone={zone} /> : <HeadSkeleton id={id} />}
       </div>
       <StaleNotice live={live} />
       <Loaded query={campaign} skeleton={<QuotaSkeleton />}>
@@ -78,6 +79,7 @@ function Shown({ workspace, id }: { workspace: string; id: string }) {
               </p>
             ) : null}
             <Quota campaign={detail} zone={zone} />
+            <Course campaign={detail} zone={zone} />
             <div className="campaign-pair">
               <Actions workspace={workspace} id={id} range={range} zone={zone} />
               <Changes campaign={detail} zone={zone} />

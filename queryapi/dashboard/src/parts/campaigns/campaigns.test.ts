@@ -110,6 +110,7 @@ describe('words', () => {
   it('never round a part to nothing or to everything', () => {
     expect(sharePercent(0)).toBe('0%')
     expect(sharePercent(0.0001)).toBe('< 0.1%')
+    expect(sharePercent(-0.001, true)).toBe('> -0.1%')
     expect(sharePercent(99.97)).toBe('99.9%')
     expect(sharePercent(100)).toBe('100%')
     expect(sharePercent(16, true)).toBe('16.0%')

@@ -139,7 +139,7 @@ function FootRow({ keys, fraction, total, name, note, used }: FootProps) {
 export function CampaignTableSkeleton({ layout, rows = 6 }: { layout: Layout; rows?: number }) {
   const keys = layouts[layout]
   return (
-    <div role="status">
+    <div role="status" className="campaign-wrap">
       <span className="hidden-visually">Loading campaigns</span>
       <table className={`table campaign-table campaign-table-${layout}`} aria-hidden="true">
         <thead>

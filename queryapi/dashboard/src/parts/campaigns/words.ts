@@ -47,6 +47,7 @@ export function bandOf({ p10, p90 }: Schemas['Projection']): string | null {
 /** sharePercent writes a part of a quota or a total, never 0 or 100 for what is not; fixed is for columns. */
 export function sharePercent(value: number, fixed = false): string {
   if (value > 0 && value < 0.1) return `< ${percent(0.1)}`
+  if (value < 0 && value > -0.1) return `> ${percent(-0.1)}`
   if (value < 100 && value > 99.9) return percent(99.9)
   return percent(value, Math.abs(value) >= 1000 ? 0 : 1, fixed)
 }
