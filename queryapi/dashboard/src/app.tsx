@@ -99,8 +99,12 @@ function forwarded(me: Schemas['Me'], path: string, query: URLSearchParams): str
   // What notifications link to.
   if (path === '/settings/alerts') {
     const workspace = query.get('workspace') ?? remembered(me)
-    const incident = query.get('incident')
-    if (workspace) return paths.alerts(workspace) + (incident ? `?incident=${encodeURIComponent(incident)}` : '')
+    const named = new URLSearchParams()
+    for (const key of ['incident', 'rule']) {
+      const id = query.get(key)
+      if (id) named.set(key, id)
+    }
+    if (workspace) return paths.alerts(workspace) + (named.size > 0 ? `?${named}` : '')
   }
   const settings = match('/w/:workspace/settings', path)
   if (settings) return settingsPath(me, settings.workspace ?? '')

@@ -1,6 +1,8 @@
 import type { ReactNode } from 'react'
+import { useCounts } from '../api/alerts'
 import type { Schemas } from '../api/client'
 import { can } from '../api/queries'
+import { count } from '../format'
 import { Link } from '../parts/link'
 import { paths, usePlace } from '../router'
 
@@ -10,10 +12,11 @@ type Props = { me: Schemas['Me']; workspace: string; actions?: ReactNode; childr
 export function Settings({ me, workspace, actions, children }: Props) {
   const { path } = usePlace()
   const read = can(me, workspace, 'credits:read')
+  const firing = useCounts(workspace, {}, read).data?.firing ?? 0
   const tabs = [
-    { name: 'Credits', href: paths.credits(workspace), shown: read },
-    { name: 'Alerts', href: paths.alerts(workspace), shown: read },
-    { name: 'Access', href: paths.access(workspace), shown: true },
+    { name: 'Credits', href: paths.credits(workspace), shown: read, firing: 0 },
+    { name: 'Alerts', href: paths.alerts(workspace), shown: read, firing },
+    { name: 'Access', href: paths.access(workspace), shown: true, firing: 0 },
   ]
   return (
     <>
@@ -27,6 +30,11 @@ export function Settings({ me, workspace, actions, children }: Props) {
           .map((tab) => (
             <Link key={tab.name} href={tab.href} aria-current={path.startsWith(tab.href) ? 'page' : undefined}>
               {tab.name}
+              {tab.firing > 0 ? (
+                <span className="tab-count figure">
+                  {count(tab.firing)} <span className="hidden-visually">firing</span>
+                </span>
+              ) : null}
             </Link>
           ))}
       </nav>

@@ -1,0 +1,41 @@
+import { useRules } from '../../api/alerts'
+import { zoneName } from '../../format'
+import { usePlace } from '../../router'
+import { useNow } from '../../shell/freshness'
+import { Attempts } from './attempts'
+import { Choice, RangeChoice, RuleChoice } from './filters'
+import { type Props, show } from './show'
+import { deliveriesQuery, type Outcome } from './view'
+import { outcomes } from './words'
+
+/** Deliveries is every attempt to tell somebody, the newest first. */
+export function Deliveries({ workspace, zone, view }: Props) {
+  const now = useNow(60_000)
+  const place = usePlace()
+  const rules = useRules(workspace)
+  const narrowed = view.by || view.outcome || view.range
+  return (
+    <section className="panel" aria-label="Deliveries">
+      <div className="panel-head alert-head">
+        <search className="alert-filters">
+          <RuleChoice by={view.by} rules={rules.data ?? []} />
+          <Choice
+            label="Outcome"
+            all="All outcomes"
+            value={view.outcome}
+            options={(Object.keys(outcomes) as Outcome[]).map((value) => ({ value, text: outcomes[value].text }))}
+            onChange={(outcome) => show(place, { outcome })}
+          />
+          <RangeChoice view={view} />
+        </search>
+        <p className="soft small">Kept for 90 days. Times are in {zoneName(zone, now)}</p>
+      </div>
+      <Attempts
+        workspace={workspace}
+        zone={zone}
+        query={deliveriesQuery(view, zone, now)}
+        none={narrowed ? 'No deliveries match' : 'Nothing has been sent yet'}
+      />
+    </section>
+  )
+}

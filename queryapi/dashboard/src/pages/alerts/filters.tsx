@@ -1,0 +1,135 @@
+import { useId } from 'react'
+import type { Rule } from '../../api/alerts'
+import { usePlace } from '../../router'
+import { type Props, show } from './show'
+import { presets, states, whole } from './view'
+
+type Options = { value: string; text: string }[]
+
+const stateNames = { firing: 'Firing', pending: 'Pending', resolved: 'Resolved' }
+
+type Lists = { rules: Rule[]; campaigns: { id: string; name: string }[] }
+
+/** IncidentFilters narrow the incidents; all of them stand in the address. */
+export function IncidentFilters({ view, rules, campaigns }: Props & Lists) {
+  const place = usePlace()
+  return (
+    <search className="alert-filters">
+      <Choice
+        label="State"
+        all="All states"
+        value={view.state}
+        options={states.map((value) => ({ value, text: stateNames[value] }))}
+        onChange={(state) => show(place, { state })}
+      />
+      <RuleChoice by={view.by} rules={rules} />
+      <Choice
+        label="About"
+        all="Everything"
+        value={view.campaign}
+        options={[
+          { value: whole, text: 'The workspace itself' },
+          ...campaigns.map(({ id, name }) => ({ value: id, text: name })),
+        ]}
+        onChange={(campaign) => show(place, { campaign })}
+      />
+      <RangeChoice view={view} />
+      <label className="alert-check">
+        <input
+          type="checkbox"
+          checked={view.open}
+          onChange={(event) => show(place, { open: event.target.checked ? '1' : null })}
+        />
+        Not acknowledged
+      </label>
+    </search>
+  )
+}
+
+/** RuleChoice is which rule something is of. */
+export function RuleChoice({ by, rules }: { by: string | null; rules: Rule[] }) {
+  const place = usePlace()
+  return (
+    <Choice
+      label="Rule"
+      all="All rules"
+      value={by}
+      options={rules.map((rule) => ({ value: rule.rule_id, text: rule.name }))}
+      onChange={(id) => show(place, { by: id })}
+    />
+  )
+}
+
+/** RangeChoice is since when, or from which day through which. */
+export function RangeChoice({ view }: Pick<Props, 'view'>) {
+  const place = usePlace()
+  return (
+    <>
+      <Choice
+        label="Range"
+        all="Any time"
+        value={view.range}
+        options={[
+          ...Object.entries(presets).map(([value, { text }]) => ({ value, text })),
+          { value: 'days', text: 'Chosen days' },
+        ]}
+        onChange={(range) => show(place, { range, from: null, to: null })}
+      />
+      {view.range === 'days' ? (
+        <>
+          <Day label="From" value={view.from} max={view.to} onChange={(from) => show(place, { from, range: 'days' })} />
+          <Day label="Through" value={view.to} min={view.from} onChange={(to) => show(place, { to, range: 'days' })} />
+        </>
+      ) : null}
+    </>
+  )
+}
+
+type DayProps = { label: string; value: string; min?: string; max?: string; onChange: (day: string) => void }
+
+function Day({ label, value, min, max, onChange }: DayProps) {
+  const id = useId()
+  return (
+    <div className="field">
+      <label htmlFor={id}>{label}</label>
+      <input
+        id={id}
+        type="date"
+        className="input"
+        value={value}
+        {...(min ? { min } : {})}
+        {...(max ? { max } : {})}
+        onChange={(event) => onChange(event.target.value)}
+      />
+    </div>
+  )
+}
+
+type ChoiceProps = {
+  label: string
+  /** What no choice means. */
+  all: string
+  value: string | null
+  options: Options
+  onChange: (value: string | null) => void
+}
+
+/** Choice chooses one of some, or all; what the address names is there even if the list does not know it. */
+export function Choice({ label, all, value, options, onChange }: ChoiceProps) {
+  const id = useId()
+  const known = value === null || options.some((option) => option.value === value)
+  return (
+    <div className="field alert-choice">
+      <label htmlFor={id}>{label}</label>
+      <select id={id} className="select" value={value ?? ''} onChange={(event) => onChange(event.target.value || null)}>
+        <option value="">{all}</option>
+        {options.map((option) => (
+          <option key={option.value} value={option.value}>
+            {option.text}
+          </option>
+        ))}
+        {known ? null : <option value={value ?? ''}>{value}</option>}
+      </select>
+    </div>
+  )
+}

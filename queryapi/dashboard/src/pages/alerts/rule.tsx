@@ -1,0 +1,62 @@
+import type { Rule } from '../../api/alerts'
+import { ago, instant } from '../../format'
+import { usePlace } from '../../router'
+import { useNow } from '../../shell/freshness'
+import { ListRow } from './list'
+import { RuleDetails } from './ruledetails'
+import { type Props, show } from './show'
+import { ruleSentence } from './words'
+
+export type RuleProps = Props & { rule: Rule; nameOf: (campaign: string) => string }
+
+/** RuleRow is one rule: what it says and how it fares. */
+export function RuleRow(props: RuleProps) {
+  const { rule, view, nameOf, zone } = props
+  const place = usePlace()
+  const now = useNow(30_000)
+  const open = view.rule === rule.rule_id
+  const last = rule.status?.last_fired_at ?? null
+  const silenced = rule.silenced_until !== null && Date.parse(rule.silenced_until) > now ? rule.silenced_until : null
+  return (
+    <ListRow
+      open={open}
+      named={open}
+      onToggle={() => show(place, { rule: open ? null : rule.rule_id, part: 'rules' })}
+      lead={<RuleState rule={rule} />}
+      title={<bdi>{rule.name}</bdi>}
+      end={rule.default ? <span className="alert-tag">Default</span> : null}
+      facts={
+        <>
+          <span className="alert-sentence">{ruleSentence(rule.kind, rule.params, nameOf)}</span>
+          <span>{last === null ? 'Has not fired' : `Last fired ${ago(last, now)}`}</span>
+          <span>{webhooksWords(rule.webhooks.length)}</span>
+          {silenced ? <span className="alert-silenced">Silenced until {instant(silenced, zone)}</span> : null}
+        </>
+      }
+    >
+      <RuleDetails {...props} />
+    </ListRow>
+  )
+}
+
+const webhooksWords = (n: number) => (n === 0 ? 'No webhooks' : n === 1 ? '1 webhook' : `${n} webhooks`)
+
+/** RuleState is how a rule fares, with how many incidents if there are several. */
+function RuleState({ rule }: { rule: Rule }) {
+  const status = rule.status
+  const state = rule.enabled ? (status?.state ?? 'quiet') : 'disabled'
+  const n = state === 'firing' ? status?.firing : state === 'pending' ? status?.pending : 0
+  const look = {
+    firing: ['bad', 'Firing'],
+    pending: ['warn', 'Pending'],
+    quiet: ['good', 'Quiet'],
+    disabled: ['faint', 'Disabled'],
+  }
+  const [tone, text] = look[state] ?? ['plain', state]
+  return (
+    <span className={`badge badge-${tone} alert-state`}>
+      {text}
+      {n && n > 1 ? ` (${n})` : ''}
+    </span>
+  )
+}
