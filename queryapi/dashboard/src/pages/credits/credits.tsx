@@ -37,7 +37,7 @@ function Dashboard({ me, workspace }: ScreenProps) {
       }
     >
       <StaleNotice live={live} />
-      <Remaining workspace={workspace} zone={zone} />
+      <Remaining workspace={workspace} zone={zone} mayChange={can(me, workspace, 'credits:admin')} />
       <Why workspace={workspace} zone={zone} />
       <ByCampaign me={me} workspace={workspace} zone={zone} range={{}} />
     </Settings>

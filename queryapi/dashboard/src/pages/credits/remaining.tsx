@@ -10,20 +10,29 @@ import { Link } from '../../parts/link'
 import { Panel } from '../../parts/panel'
 import { Loaded, Skeleton } from '../../parts/states'
 import { paths } from '../../router'
+import { wasGranted } from './ledger/entry'
+import { LedgerButtons, LedgerState, useLedger } from './ledger/ledger'
 
 type Balance = Schemas['Balance']
+type Grant = Schemas['BalanceGrant']
 
 /** Remaining is the first panel: the balance, what it is of, and when it ends. */
-export function Remaining({ workspace, zone }: { workspace: string; zone: string }) {
+export function Remaining({ workspace, zone, mayChange }: { workspace: string; zone: string; mayChange: boolean }) {
   const balance = useBalance(workspace)
+  const ledger = useLedger(mayChange)
   return (
-    <Panel title="Remaining Credits" busy={balance.isPending}>
+    <Panel
+      title="Remaining Credits"
+      busy={balance.isPending}
+      actions={mayChange ? <LedgerButtons ledger={ledger} ready={balance.data !== undefined} /> : null}
+    >
+      <LedgerState workspace={workspace} zone={zone} ledger={ledger} balance={balance.data} />
       <Loaded query={balance} skeleton={<RemainingSkeleton />}>
         {(data) => (
           <>
             <Headline balance={data} zone={zone} />
             <Ending balance={data} zone={zone} />
-            <Grants balance={data} zone={zone} />
+            <Grants balance={data} zone={zone} onVoid={ledger.onVoid} />
           </>
         )}
       </Loaded>
@@ -176,7 +185,9 @@ function notEnding(runway: Balance['runway'], last: string | null, zone: string)
   }
 }
 
-function Grants({ balance, zone }: { balance: Balance; zone: string }) {
+type Void = ((grant: Grant) => void) | null
+
+function Grants({ balance, zone, onVoid }: { balance: Balance; zone: string; onVoid: Void }) {
   const fraction = fractionWidth(balance.grants.flatMap((g) => [g.remaining, g.credits]))
   if (balance.grants.length === 0) return null
   const open = balance.grants.filter((g) => g.status === 'active' || g.status === 'scheduled')
@@ -184,14 +195,20 @@ function Grants({ balance, zone }: { balance: Balance; zone: string }) {
   return (
     <>
       {open.length > 0 ? (
-        <GrantTable grants={open} zone={zone} fraction={fraction} caption="Grants, in the order in which they are used" />
+        <GrantTable
+          grants={open}
+          zone={zone}
+          fraction={fraction}
+          onVoid={onVoid}
+          caption="Grants, in the order in which they are used"
+        />
       ) : null}
       {past.length > 0 ? (
         <details className="more">
           <summary>
             {past.length} earlier {past.length === 1 ? 'grant' : 'grants'}
           </summary>
-          <GrantTable grants={past} zone={zone} fraction={fraction} caption="Earlier grants" />
+          <GrantTable grants={past} zone={zone} fraction={fraction} onVoid={null} caption="Earlier grants" />
         </details>
       ) : null}
     </>
@@ -203,11 +220,13 @@ function GrantTable({
   zone,
   fraction,
   caption,
+  onVoid,
 }: {
-  grants: Balance['grants']
+  grants: Grant[]
   zone: string
   fraction: number
   caption: string
+  onVoid: Void
 }) {
   return (
     <div className="table-wrap" tabIndex={0} role="region" aria-label={caption}>
@@ -225,6 +244,11 @@ function GrantTable({
             </th>
             <th scope="col">From</th>
             <th scope="col">Expires</th>
+            {onVoid ? (
+              <th scope="col">
+                <span className="hidden-visually">Actions</span>
+              </th>
+            ) : null}
           </tr>
         </thead>
         <tbody>
@@ -247,6 +271,20 @@ function GrantTable({
               </td>
               <td className="nowrap">{day(grant.effective_at, zone)}</td>
               <td className="nowrap">{grant.expires_at === null ? 'Never' : day(grant.expires_at, zone)}</td>
+              {onVoid ? (
+                <td className="num">
+                  {wasGranted(grant) ? (
+                    <button
+                      type="button"
+                      className="button button-quiet"
+                      aria-label={`Void ${grant.grant_id}`}
+                      onClick={() => onVoid(grant)}
+                    >
+                      Void
+                    </button>
+                  ) : null}
+                </td>
+              ) : null}
             </tr>
           ))}
         </tbody>
