@@ -77,7 +77,7 @@ function Sidebar({ me, workspace }: { me: Schemas['Me']; workspace: string | nul
   const { path } = usePlace()
   const operator = me.workspaces.some((w) => w.scopes.includes('operator'))
   return (
-    <div className="sidebar">
+    <aside className="sidebar" aria-label="Sidebar">
       <Brand />
       {workspace !== null ? <WorkspaceSwitch me={me} workspace={workspace} /> : null}
       <nav aria-label="Main" className="sidebar-nav">
@@ -102,7 +102,7 @@ function Sidebar({ me, workspace }: { me: Schemas['Me']; workspace: string | nul
         ) : null}
         <Account me={me} />
       </div>
-    </div>
+    </aside>
   )
 }
 

@@ -17,7 +17,9 @@ import { Changes } from './changes'
 import { Course } from './course'
 import { Head, HeadSkeleton } from './head'
 import { Quota, QuotaSkeleton } from './quota'
+import { rangeOf } from './range'
 import { Recent } from './recent'
+import { Usage } from './usage'
 import './campaign.css'
 
 /** Campaign is one campaign: its quota, its usage over time, what it was used for, what happened to it. */
@@ -79,6 +81,7 @@ function Shown({ workspace, id }: { workspace: string; id: string }) {
               </p>
             ) : null}
             <Quota campaign={detail} zone={zone} />
+            <Usage campaign={detail} zone={zone} />
             <Course campaign={detail} zone={zone} />
             <div className="campaign-pair">
               <Actions workspace={workspace} id={id} range={range} zone={zone} />
@@ -108,10 +111,4 @@ function Unknown({ workspace, id }: { workspace: string; id: string }) {
       </div>
     </>
   )
-}
-
-/** rangeOf is the range of the address; without a whole one the API takes the current period. */
-function rangeOf(query: URLSearchParams): { from?: string; to?: string } {
-  const [from, to] = [query.get('from'), query.get('to')]
-  return from?.includes('T') && to?.includes('T') ? { from, to } : {}
 }

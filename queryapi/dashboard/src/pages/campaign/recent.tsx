@@ -33,7 +33,7 @@ type Entries = Schemas['HistoryItem'][]
 function Table({ entries, zone }: { entries: Entries; zone: string }) {
   const fraction = fractionWidth(entries.map((entry) => entry.credits))
   return (
-    <div className="table-wrap" tabIndex={0} role="region" aria-label="Recent history">
+    <div className="table-wrap" tabIndex={0} role="region" aria-label="The last events">
       <table className="table recent-table">
         <caption className="hidden-visually">Events of this campaign, the latest first</caption>
         <thead>

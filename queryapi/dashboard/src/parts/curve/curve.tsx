@@ -1,7 +1,8 @@
 import { scaleLinear } from 'd3-scale'
 import { area, line } from 'd3-shape'
 import { type PointerEvent, useState } from 'react'
-import { compact, day, dayShort, instant, rounded } from '../../format'
+import { day, instant, rounded } from '../../format'
+import { Grid, room, Time, tickEvery } from './axes'
 import { dayTicks, nearest, type Point, valueAt } from './scale'
 import { useWidth } from './width'
 import './curve.css'
@@ -18,11 +19,6 @@ type Props = {
   limit?: { value: number; name: string } | undefined
   height?: number
 }
-
-/** Room around the drawing for the axes, in pixels. */
-const room = { top: 12, right: 12, bottom: 24, left: 52 }
-/** tickEvery is the least distance between ticks of days, in pixels: "28 Nov" and some air. */
-const tickEvery = 72
 
 /** Curve draws what is to come: lines over time, the first with its range. */
 export function Curve({ lines, zone, label, limit, height = 220 }: Props) {
@@ -59,21 +55,14 @@ export function Curve({ lines, zone, label, limit, height = 220 }: Props) {
         onPointerDown={over}
         onPointerLeave={() => setAt(null)}
       >
-        <g className="curve-grid">
-          {y.ticks(4).map((value) => (
-            <g key={value} transform={`translate(0 ${y(value)})`}>
-              <line x1={room.left} x2={width - room.right} className={value === 0 ? 'curve-zero' : ''} />
-              <text x={room.left - 8} dy="0.32em" textAnchor="end">
-                {compact(value)}
-              </text>
-            </g>
-          ))}
-          {dayTicks(from, to, zone, Math.max((width - room.left) / tickEvery, 2)).map((tick) => (
-            <text key={tick} x={x(tick)} y={height - 6} textAnchor={x(tick) < room.left + 24 ? 'start' : 'middle'}>
-              {dayShort(tick, zone)}
-            </text>
-          ))}
-        </g>
+        <Grid y={y} width={width} />
+        <Time
+          ticks={dayTicks(from, to, zone, Math.max((width - room.left) / tickEvery, 2))}
+          x={x}
+          height={height}
+          width={width}
+          zone={zone}
+        />
         {lines.toReversed().map((one) => (
           <Course key={one.name} line={one} x={x} y={y} />
         ))}
