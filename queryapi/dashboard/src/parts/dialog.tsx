@@ -8,13 +8,15 @@ type Props = {
   busy?: boolean
   /** Where focus goes, once it is set: what opened the dialog will be gone. */
   after?: RefObject<HTMLElement | null>
+  /** For a form with much in it. */
+  wide?: boolean
 }
 
 /**
  * Dialog is modal: the browser keeps focus in it and makes the rest inert. The first control that it holds is
  * focused, so what asks puts the harmless answer first. Focus returns to what opened it.
  */
-export function Dialog({ title, onClose, children, busy = false, after }: Props) {
+export function Dialog({ title, onClose, children, busy = false, after, wide = false }: Props) {
   const id = useId()
   const dialog = useRef<HTMLDialogElement>(null)
   const [opener] = useState(() => document.activeElement)
@@ -32,7 +34,7 @@ export function Dialog({ title, onClose, children, busy = false, after }: Props)
   return (
     <dialog
       ref={dialog}
-      className="dialog"
+      className={wide ? 'dialog dialog-wide' : 'dialog'}
       aria-labelledby={id}
       onCancel={(event) => {
         event.preventDefault()

@@ -1,13 +1,23 @@
-import type { Rule } from '../../api/alerts'
+import type { RefObject } from 'react'
+import { alertsMoved, type Rule, useSaveRule } from '../../api/alerts'
 import { ago, instant } from '../../format'
+import { Switch } from '../../parts/switch'
 import { usePlace } from '../../router'
 import { useNow } from '../../shell/freshness'
 import { ListRow } from './list'
+import { Problem } from './problem'
 import { RuleDetails } from './ruledetails'
 import { type Props, show } from './show'
 import { ruleSentence } from './words'
 
-export type RuleProps = Props & { rule: Rule; nameOf: (campaign: string) => string }
+export type RuleProps = Props & {
+  rule: Rule
+  nameOf: (campaign: string) => string
+  /** Says what was done, to who hears the page as well. */
+  onSaid: (said: string) => void
+  /** Where focus goes when the rule is deleted. */
+  after: RefObject<HTMLElement | null>
+}
 
 /** RuleRow is one rule: what it says and how it fares. */
 export function RuleRow(props: RuleProps) {
@@ -24,7 +34,12 @@ export function RuleRow(props: RuleProps) {
       onToggle={() => show(place, { rule: open ? null : rule.rule_id, part: 'rules' })}
       lead={<RuleState rule={rule} />}
       title={<bdi>{rule.name}</bdi>}
-      end={rule.default ? <span className="alert-tag">Default</span> : null}
+      end={
+        <>
+          {rule.default ? <span className="alert-tag">Default</span> : null}
+          {props.write ? <Enabled {...props} /> : rule.enabled ? null : <span className="soft small">Disabled</span>}
+        </>
+      }
       facts={
         <>
           <span className="alert-sentence">{ruleSentence(rule.kind, rule.params, nameOf)}</span>
@@ -36,6 +51,32 @@ export function RuleRow(props: RuleProps) {
     >
       <RuleDetails {...props} />
     </ListRow>
+  )
+}
+
+/** Enabled turns a rule on or off; all else stays as it was read. */
+function Enabled({ rule, workspace, onSaid }: RuleProps) {
+  const save = useSaveRule(workspace)
+  const { kind, name, params, webhooks } = rule
+  const set = (enabled: boolean) =>
+    save.mutate(
+      // The API takes the parameters of any kind as it gave them.
+      { id: rule.rule_id, version: rule.version, request: { kind, name, enabled, params, webhooks } },
+      { onSuccess: () => onSaid(`${name} is ${enabled ? 'on' : 'off'}`) },
+    )
+  return (
+    <>
+      <Switch label={`Rule ${name}`} on={save.isPending ? !rule.enabled : rule.enabled} busy={save.isPending} onChange={set} />
+      {save.error ? (
+        <Problem
+          error={save.error}
+          onReload={() => {
+            save.reset()
+            void alertsMoved(workspace)
+          }}
+        />
+      ) : null}
+    </>
   )
 }
 

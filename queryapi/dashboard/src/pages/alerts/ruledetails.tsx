@@ -3,13 +3,15 @@ import { instant, instantSeconds, percent } from '../../format'
 import { Copy } from '../../parts/copy'
 import { Link } from '../../parts/link'
 import { usePlace, withQuery } from '../../router'
+import { RuleActions } from './actions'
 import { Detail } from './list'
 import type { RuleProps } from './rule'
 import { noFilters } from './view'
 import { kindNames, minutesWords, type Params } from './words'
 
 /** RuleDetails is all there is to know about a rule. */
-export function RuleDetails({ rule, zone, write }: RuleProps) {
+export function RuleDetails(props: RuleProps) {
+  const { rule, zone, write } = props
   const place = usePlace()
   const params: Params = rule.params
   const incidents = withQuery(place, { ...noFilters, part: 'incidents', rule: null, by: rule.rule_id })
@@ -44,8 +46,11 @@ export function RuleDetails({ rule, zone, write }: RuleProps) {
         </Detail>
       </dl>
       <Webhooks rule={rule}>
-        {write ? null : 'Of each address you see the host alone, because addresses can be secrets.'}
+        {write
+          ? 'The secret that signs messages is shown when it is made and when it is rotated.'
+          : 'Of each address you see the host alone, because addresses can be secrets.'}
       </Webhooks>
+      <RuleActions {...props} />
     </>
   )
 }

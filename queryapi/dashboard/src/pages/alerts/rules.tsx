@@ -1,14 +1,19 @@
-import { useState } from 'react'
-import { useCampaignNames, useRules } from '../../api/alerts'
+import { useEffect, useRef, useState } from 'react'
+import { alertsMoved, useCampaignNames, useRules } from '../../api/alerts'
 import { zoneName } from '../../format'
+import { Icon } from '../../parts/icon'
 import { Empty, Loaded } from '../../parts/states'
 import { useNow } from '../../shell/freshness'
 import { ListSkeleton } from './list'
 import { RuleRow } from './rule'
+import { RuleForm } from './ruleform'
 import type { Props } from './show'
 
 /** searchFrom is from how many rules on there is a search. */
 const searchFrom = 12
+
+/** saidFor is how long it is said that something was done, in milliseconds; what it did is seen in the list. */
+const saidFor = 8_000
 
 /** Rules is what is watched, and who is told. */
 export function Rules(props: Props) {
@@ -17,28 +22,59 @@ export function Rules(props: Props) {
   const names = useCampaignNames(workspace)
   const now = useNow(60_000)
   const [sought, setSought] = useState('')
+  const [making, setMaking] = useState(false)
+  const [said, setSaid] = useState('')
+  useEffect(() => {
+    if (said === '') return
+    const timer = window.setTimeout(() => setSaid(''), saidFor)
+    return () => window.clearTimeout(timer)
+  }, [said])
+  const heading = useRef<HTMLHeadingElement>(null)
   const nameOf = (id: string) => names.data?.find((campaign) => campaign.id === id)?.name ?? id
   return (
     <section className="panel" aria-label="Rules" aria-busy={rules.isPending || undefined}>
       <div className="panel-head alert-head">
         <div className="panel-title">
-          <h2>Rules</h2>
+          <h2 ref={heading} tabIndex={-1}>
+            Rules
+          </h2>
           <p className="soft small">
             {props.write ? '' : 'You may read the rules; changing them takes the permission to write alerts. '}Times are in{' '}
             {zoneName(zone, now)}
           </p>
         </div>
-        {(rules.data?.length ?? 0) >= searchFrom ? (
-          <input
-            type="search"
-            className="input"
-            aria-label="Search rules"
-            placeholder="Search rules"
-            value={sought}
-            onChange={(event) => setSought(event.target.value)}
-          />
-        ) : null}
+        <div className="panel-actions">
+          {(rules.data?.length ?? 0) >= searchFrom ? (
+            <input
+              type="search"
+              className="input"
+              aria-label="Search rules"
+              placeholder="Search rules"
+              value={sought}
+              onChange={(event) => setSought(event.target.value)}
+            />
+          ) : null}
+          {props.write ? (
+            <button type="button" className="button button-main" onClick={() => setMaking(true)}>
+              <Icon name="plus" />
+              New rule
+            </button>
+          ) : null}
+        </div>
       </div>
+      <p role="status" className={said ? 'notice notice-good alert-said' : 'hidden-visually'}>
+        {said}
+      </p>
+      {making ? (
+        <RuleForm
+          workspace={workspace}
+          zone={zone}
+          rule={null}
+          onClose={() => setMaking(false)}
+          onReload={() => void alertsMoved(workspace)}
+          onSaved={setSaid}
+        />
+      ) : null}
       <Loaded query={rules} skeleton={<ListSkeleton label="Loading rules" rows={10} />}>
         {(items) => {
           const found = items.filter((rule) => rule.name.toLocaleLowerCase().includes(sought.trim().toLocaleLowerCase()))
@@ -46,7 +82,7 @@ export function Rules(props: Props) {
           return (
             <ul className="alert-list alert-list-long" aria-label="Rules">
               {found.map((rule) => (
-                <RuleRow key={rule.rule_id} {...props} rule={rule} nameOf={nameOf} />
+                <RuleRow key={rule.rule_id} {...props} rule={rule} nameOf={nameOf} onSaid={setSaid} after={heading} />
               ))}
             </ul>
           )
