@@ -1,12 +1,12 @@
 import { serverNow } from '../../api/clock'
 import { day } from '../../format'
 import { Amount } from '../../parts/amount'
+import { choiceOf, lastDays, type RangeChoice } from '../../parts/campaigns/range'
 import { Bars } from '../../parts/curve/bars'
 import { Panel } from '../../parts/panel'
 import { Segments } from '../../parts/segments'
 import { Empty } from '../../parts/states'
 import { navigate, usePlace, withQuery } from '../../router'
-import { choiceOf, lastDays, type RangeChoice } from './range'
 import type { Detail } from './words'
 
 /** Usage is what a campaign used over time, in the range that the address names. */

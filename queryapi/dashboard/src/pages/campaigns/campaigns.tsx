@@ -30,7 +30,7 @@ export function Campaigns({ me, workspace, ...rest }: ScreenProps) {
 function CampaignList({ me, workspace }: ScreenProps) {
   const live = useLive(workspace)
   const { zone } = useZone()
-  const { place, view, pages, list } = useCampaignList(workspace, {})
+  const { place, view, pages, list, query } = useCampaignList(workspace, {})
   const filtered = view.q !== '' || view.status !== null
   const name = me.workspaces.find((w) => w.workspace_id === workspace)?.name ?? workspace
   return (
@@ -51,7 +51,7 @@ function CampaignList({ me, workspace }: ScreenProps) {
           <CampaignFilters />
           <Found list={list} filtered={filtered} />
         </div>
-        <Loaded query={{ ...pages, data: list }} skeleton={<CampaignTableSkeleton layout="list" />}>
+        <Loaded query={query} skeleton={<CampaignTableSkeleton layout="list" />}>
           {(data) =>
             data.items.length === 0 && !filtered && data.total.events === 0 ? (
               <NoCampaigns />

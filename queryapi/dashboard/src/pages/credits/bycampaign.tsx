@@ -18,7 +18,7 @@ type Props = { me: Schemas['Me']; workspace: string; zone: string; range: Range 
 
 /** ByCampaign is the third panel: whose usage it is, over the same range as the trends. */
 export function ByCampaign({ me, workspace, zone, range }: Props) {
-  const { place, view, pages, list } = useCampaignList(workspace, range)
+  const { place, view, pages, list, query } = useCampaignList(workspace, range)
   const filtered = view.q !== '' || view.status !== null
   // A campaign is looked at over the range and in the zone in which it was found.
   const kept = withQuery({ path: '', query: new URLSearchParams() }, keptOf(place.query))
@@ -34,7 +34,7 @@ export function ByCampaign({ me, workspace, zone, range }: Props) {
         </>
       }
     >
-      <Loaded query={{ ...pages, data: list }} skeleton={<CampaignTableSkeleton layout="usage" />}>
+      <Loaded query={query} skeleton={<CampaignTableSkeleton layout="usage" />}>
         {(data) =>
           data.items.length === 0 && !filtered && data.total.events === 0 ? (
             <NoCampaigns />

@@ -1,6 +1,8 @@
 import { useLive } from '../../api/live'
 import { can } from '../../api/queries'
 import type { ScreenProps } from '../../app'
+import { rangeOf } from '../../parts/campaigns/range'
+import { usePlace } from '../../router'
 import { FreshnessLine, StaleNotice } from '../../shell/freshness'
 import { useZone } from '../../shell/zone'
 import { ZonePicker } from '../../shell/zonepicker'
@@ -25,6 +27,7 @@ export function Credits({ me, workspace }: ScreenProps) {
 function Dashboard({ me, workspace }: ScreenProps) {
   const live = useLive(workspace)
   const { zone } = useZone()
+  const { query } = usePlace()
   return (
     <Settings
       me={me}
@@ -39,7 +42,7 @@ function Dashboard({ me, workspace }: ScreenProps) {
       <StaleNotice live={live} />
       <Remaining workspace={workspace} zone={zone} mayChange={can(me, workspace, 'credits:admin')} />
       <Why workspace={workspace} zone={zone} />
-      <ByCampaign me={me} workspace={workspace} zone={zone} range={{}} />
+      <ByCampaign me={me} workspace={workspace} zone={zone} range={rangeOf(query)} />
     </Settings>
   )
 }

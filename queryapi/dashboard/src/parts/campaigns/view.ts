@@ -80,5 +80,7 @@ export function useCampaignList(workspace: string, range: Range) {
   const place = usePlace()
   const view = viewOf(place.query)
   const pages = useCampaigns(workspace, queryOf(view, range))
-  return { place, view, pages, list: pages.data && listOf(pages.data.pages) }
+  const list = pages.data && listOf(pages.data.pages)
+  // A next page that fails is told of at the end of the list; what is above it is right.
+  return { place, view, pages, list, query: { ...pages, data: list, isError: pages.isError && !pages.isFetchNextPageError } }
 }
