@@ -10,6 +10,7 @@ import { History } from './pages/history/history'
 import { Workspaces } from './pages/workspaces/workspaces'
 import { Empty, ErrorState } from './parts/states'
 import { match, navigate, paths, usePlace } from './router'
+import { AlertNotices } from './shell/alertnotices'
 import { Shell, settingsPath } from './shell/shell'
 import { Welcome } from './shell/welcome'
 import { WorkspaceZone } from './shell/zone'
@@ -73,6 +74,7 @@ function Signed({ me, path, query }: { me: Schemas['Me']; path: string; query: U
         <Shell me={me} workspace={workspace}>
           <Title of={title} in={entry?.name ?? workspace} />
           <Show key={path} me={me} workspace={workspace} params={params} />
+          {can(me, workspace, 'credits:read') ? <AlertNotices key={workspace} workspace={workspace} /> : null}
         </Shell>
       </WorkspaceZone>
     )

@@ -9,7 +9,7 @@ import { Acknowledged } from './acknowledge'
 import { Attempts } from './attempts'
 import { Detail, ListRow } from './list'
 import { type Props, show } from './show'
-import { deliveriesWords, figureWords, lasted, timesOf } from './words'
+import { deliveriesWords, figureWords, headline, lasted, timesOf } from './words'
 
 type RowProps = Props & { incident: Incident }
 
@@ -21,15 +21,21 @@ export function IncidentRow(props: RowProps) {
   const times = timesOf(incident, now)
   const open = view.incident === incident.incident_id
   const { acknowledged } = incident
+  const { title, over } = headline(incident)
   return (
     <ListRow
       open={open}
       named={open}
       onToggle={() => show(place, { incident: open ? null : incident.incident_id })}
       lead={<Badge status={incident.state} />}
-      title={<bdi>{incident.message}</bdi>}
+      title={<bdi>{title}</bdi>}
       facts={
         <>
+          {over === null ? null : (
+            <span className="alert-over">
+              <bdi>{over}</bdi>
+            </span>
+          )}
           <Subject incident={incident} workspace={workspace} />
           <span>
             Rule <bdi>{incident.rule_name ?? incident.rule_id}</bdi>

@@ -15,7 +15,7 @@ type Props = {
   facts: ReactNode
   /** What is said when it is open. */
   children: ReactNode
-  /** Whether the address named it when the page came: it is scrolled to and focused, once. */
+  /** Whether the address names it: unless it was pressed, it is scrolled to and focused. */
   named: boolean
 }
 
@@ -26,9 +26,14 @@ export function ListRow({ open, onToggle, title, lead, end, facts, children, nam
   const button = useRef<HTMLButtonElement>(null)
   const pressed = useRef(false)
   useEffect(() => {
+    if (!named) pressed.current = false
     if (!named || pressed.current) return
-    row.current?.scrollIntoView({ block: 'start' })
-    button.current?.focus({ preventScroll: true })
+    // After the shell has moved focus to a new screen.
+    const frame = requestAnimationFrame(() => {
+      row.current?.scrollIntoView({ block: 'start' })
+      button.current?.focus({ preventScroll: true })
+    })
+    return () => cancelAnimationFrame(frame)
   }, [named])
   return (
     <li className={`alert-row ${open ? 'alert-row-open' : ''}`} ref={row}>

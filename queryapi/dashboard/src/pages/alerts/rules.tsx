@@ -78,13 +78,21 @@ export function Rules(props: Props) {
       <Loaded query={rules} skeleton={<ListSkeleton label="Loading rules" rows={10} />}>
         {(items) => {
           const found = items.filter((rule) => rule.name.toLocaleLowerCase().includes(sought.trim().toLocaleLowerCase()))
+          const gone = props.view.rule !== null && items.every((rule) => rule.rule_id !== props.view.rule)
           if (found.length === 0) return <Empty title={items.length === 0 ? 'No rules' : 'No rule is called so'} />
           return (
-            <ul className="alert-list alert-list-long" aria-label="Rules">
-              {found.map((rule) => (
-                <RuleRow key={rule.rule_id} {...props} rule={rule} nameOf={nameOf} onSaid={setSaid} after={heading} />
-              ))}
-            </ul>
+            <>
+              {gone ? (
+                <p className="notice" role="status">
+                  There is no such rule. It may have been deleted.
+                </p>
+              ) : null}
+              <ul className="alert-list alert-list-long" aria-label="Rules">
+                {found.map((rule) => (
+                  <RuleRow key={rule.rule_id} {...props} rule={rule} nameOf={nameOf} onSaid={setSaid} after={heading} />
+                ))}
+              </ul>
+            </>
           )
         }}
       </Loaded>

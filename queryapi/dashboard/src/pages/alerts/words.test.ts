@@ -4,6 +4,7 @@ import {
   deliveriesWords,
   dryRunSentence,
   figureWords,
+  headline,
   latestByDestination,
   minutesWords,
   ruleSentence,
@@ -67,6 +68,19 @@ it('tells when an incident fired and for how long it has been so', () => {
   expect(timesOf(open, now)).toEqual({ firedAt: '2026-11-25T10:15:00Z', resolvedAt: null, seconds: 7200 })
   const over = { began_at, changes: [...open.changes, change('resolved', '2026-11-25T11:00:00Z')] }
   expect(timesOf(over, now)).toMatchObject({ resolvedAt: '2026-11-25T11:00:00Z', seconds: 3600 })
+})
+
+it('keeps saying what a resolved incident was about', () => {
+  const change = (state: 'firing' | 'resolved', message: string) => ({ state, message, at: '', recorded_at: '', detail: {} })
+  const changes = [change('firing', 'Little is left'), change('resolved', 'The rule was deleted')]
+  expect(headline({ state: 'firing', message: 'Little is left', changes: changes.slice(0, 1) })).toEqual({
+    title: 'Little is left',
+    over: null,
+  })
+  expect(headline({ state: 'resolved', message: 'The rule was deleted', changes })).toEqual({
+    title: 'Little is left',
+    over: 'The rule was deleted',
+  })
 })
 
 it('says how often a dry run fired', () => {

@@ -109,6 +109,12 @@ export function timesOf(incident: Pick<Incident, 'began_at' | 'changes'>, now: n
   return { firedAt: at('firing'), resolvedAt, seconds: Math.max((end - Date.parse(incident.began_at)) / 1000, 0) }
 }
 
+/** headline is what an incident was about: what was said last while it was open, and why it is over apart. */
+export function headline({ state, message, changes }: Pick<Incident, 'state' | 'message' | 'changes'>) {
+  const open = state === 'resolved' ? changes.findLast((change) => change.state !== 'resolved') : undefined
+  return open ? { title: open.message, over: message } : { title: message, over: null }
+}
+
 /** lasted says for how long: `for 3 h so far`, `for 3 h`. */
 export function lasted({ resolvedAt, seconds }: Times): string {
   return `for ${duration(seconds)}${resolvedAt === null ? ' so far' : ''}`
