@@ -276,7 +276,7 @@ function GrantTable({
                   {wasGranted(grant) ? (
                     <button
                       type="button"
-                      className="button button-quiet"
+                      className="button button-quiet grant-void"
                       aria-label={`Void ${grant.grant_id}`}
                       onClick={() => onVoid(grant)}
                     >

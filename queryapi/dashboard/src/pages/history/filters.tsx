@@ -1,5 +1,6 @@
 import { amount } from '../../format'
 import { Combo, type Option } from '../../parts/combo'
+import { useMedia } from '../../parts/media'
 import type { Names } from './names'
 import { type EntryType, entryTypes, fieldsOf, noCampaign, presets, type Range, type View } from './view'
 import { typeWords } from './words'
@@ -15,10 +16,28 @@ type Props = {
 /** everyCampaign is no filter; no id of a campaign may have this character. */
 const everyCampaign = '*'
 
-/** Filters narrow the log; all of them are in the address. */
-export function Filters({ view, range, zone, names, onChange }: Props) {
+/** Filters narrow the log; all of them are in the address. On a narrow page they are folded away. */
+export function Filters(props: Props) {
+  const wide = useMedia('(min-width: 44rem)')
+  const set = [props.view.preset !== 'all', props.view.campaign !== null, props.view.types.length > 0].filter(Boolean).length
+  const fields = <Fields {...props} />
   return (
-    <search className="log-filters" aria-label="Filters">
+    <search aria-label="Filters">
+      {wide ? (
+        fields
+      ) : (
+        <details className="log-fold">
+          <summary className="button">{set === 0 ? 'Filters' : `Filters: ${set} set`}</summary>
+          {fields}
+        </details>
+      )}
+    </search>
+  )
+}
+
+function Fields({ view, range, zone, names, onChange }: Props) {
+  return (
+    <div className="log-filters">
       <RangeFields view={view} range={range} zone={zone} onChange={onChange} />
       <Combo
         label="Campaign"
@@ -28,7 +47,7 @@ export function Filters({ view, range, zone, names, onChange }: Props) {
         onChange={(key) => onChange({ campaign: key === everyCampaign ? null : key })}
       />
       <Types view={view} onChange={onChange} />
-    </search>
+    </div>
   )
 }
 

@@ -17,12 +17,12 @@ type Props = {
 }
 
 /** Columns are those that the page has room for. */
-export type Columns = { type: boolean; actor: boolean; balance: boolean; count: number }
+export type Columns = { wide: boolean; actor: boolean; count: number }
 
 function useColumns(): Columns {
   const actor = useMedia('(min-width: 64rem)')
   const wide = useMedia('(min-width: 44rem)')
-  return { type: wide, actor, balance: wide, count: 3 + (wide ? 2 : 0) + (actor ? 1 : 0) }
+  return { wide, actor, count: (wide ? 5 : 2) + (actor ? 1 : 0) }
 }
 
 /** List is the entries, a day after another. */
@@ -45,13 +45,15 @@ export function List({ workspace, zone, items, nameOf, busy }: Props) {
       <caption className="hidden-visually">Entries of the credit history, the newest first</caption>
       <thead>
         <tr>
-          <th scope="col" className="log-when">
-            When
-          </th>
-          {columns.type ? (
-            <th scope="col" className="log-type">
-              Type
-            </th>
+          {columns.wide ? (
+            <>
+              <th scope="col" className="log-when">
+                When
+              </th>
+              <th scope="col" className="log-type">
+                Type
+              </th>
+            </>
           ) : null}
           <th scope="col">What</th>
           {columns.actor ? (
@@ -61,8 +63,9 @@ export function List({ workspace, zone, items, nameOf, busy }: Props) {
           ) : null}
           <th scope="col" className="log-change num">
             Credits
+            {columns.wide ? null : <span className="hidden-visually">, balance after</span>}
           </th>
-          {columns.balance ? (
+          {columns.wide ? (
             <th scope="col" className="log-balance num">
               Balance after
             </th>

@@ -35,7 +35,7 @@ export const unmovedWords: Record<NonNullable<Item['unmoved']>, string> = {
   unknown_grant: 'No change: the grant it names is not known.',
   cancelled: 'No change: the grant was voided before it took effect.',
   never_effective: 'No change: the grant ends in the minute in which it starts.',
-  scheduled: 'No change yet: the grant had not taken effect, and brings this with it.',
+  scheduled: 'No change of its own: the grant had not taken effect.',
   ended: 'No change: the grant had ended.',
   nothing_left: 'No change: nothing was left of the grant.',
 }

@@ -1,4 +1,4 @@
-import type { FormEvent, ReactNode } from 'react'
+import type { FormEvent, ReactNode, RefObject } from 'react'
 import { Dialog, DialogFoot } from '../../../parts/dialog'
 import { fieldErrors, focusWrong } from '../../../parts/field'
 import { refusal } from './queries'
@@ -17,11 +17,25 @@ type Props = {
   onClose: () => void
   /** It cannot be undone. */
   final?: boolean
+  /** Where focus goes, once it is set: what opened the dialog will be gone. */
+  after?: RefObject<HTMLElement | null>
   children: ReactNode
 }
 
 /** ChangeForm is the frame of what writes an entry. */
-export function ChangeForm({ title, action, acting, busy, error, fields, onSubmit, onClose, final = false, children }: Props) {
+export function ChangeForm({
+  title,
+  action,
+  acting,
+  busy,
+  error,
+  fields,
+  onSubmit,
+  onClose,
+  final = false,
+  after,
+  children,
+}: Props) {
   const submit = (event: FormEvent<HTMLFormElement>) => {
     event.preventDefault()
     if (!onSubmit()) focusWrong(event.currentTarget)
@@ -29,7 +43,7 @@ export function ChangeForm({ title, action, acting, busy, error, fields, onSubmi
   const known = Object.keys(fieldErrors(error))
   const general = error && (known.length === 0 || known.some((name) => !fields.includes(name)))
   return (
-    <Dialog title={title} onClose={onClose} busy={busy}>
+    <Dialog title={title} onClose={onClose} busy={busy} {...(after ? { after } : {})}>
       <form onSubmit={submit} noValidate>
         {children}
         {general ? (

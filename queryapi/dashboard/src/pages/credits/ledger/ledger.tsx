@@ -1,4 +1,4 @@
-import { useState } from 'react'
+import { useRef, useState } from 'react'
 import type { Schemas } from '../../../api/client'
 import { Icon } from '../../../parts/icon'
 import { AdjustDialog } from './adjustdialog'
@@ -15,12 +15,21 @@ export type Ledger = ReturnType<typeof useLedger>
 export function useLedger(mayChange: boolean) {
   const [asked, setAsked] = useState<Asked | null>(null)
   const [made, setMade] = useState<Made | null>(null)
+  const add = useRef<HTMLButtonElement>(null)
+  const after = useRef<HTMLElement>(null)
   return {
     asked,
     made,
+    add,
+    after,
     setAsked,
     setMade,
-    onVoid: mayChange ? (grant: Schemas['BalanceGrant']) => setAsked({ kind: 'void', grant }) : null,
+    onVoid: mayChange
+      ? (grant: Schemas['BalanceGrant']) => {
+          after.current = null
+          setAsked({ kind: 'void', grant })
+        }
+      : null,
   }
 }
 
@@ -28,7 +37,7 @@ export function useLedger(mayChange: boolean) {
 export function LedgerButtons({ ledger, ready }: { ledger: Ledger; ready: boolean }) {
   return (
     <>
-      <button type="button" className="button" onClick={() => ledger.setAsked({ kind: 'grant' })}>
+      <button type="button" className="button" ref={ledger.add} onClick={() => ledger.setAsked({ kind: 'grant' })}>
         <Icon name="plus" />
         Add grant
       </button>
@@ -48,6 +57,8 @@ export function LedgerState({ workspace, zone, ledger, balance }: Props) {
   const close = () => ledger.setAsked(null)
   const done = (entry: Made) => {
     ledger.setMade(entry)
+    // The button of a grant goes with the grant.
+    ledger.after.current = ledger.add.current
     close()
   }
   return (
@@ -57,7 +68,9 @@ export function LedgerState({ workspace, zone, ledger, balance }: Props) {
       {asked?.kind === 'adjust' && balance ? (
         <AdjustDialog workspace={workspace} balance={balance} onMade={done} onClose={close} />
       ) : null}
-      {asked?.kind === 'void' ? <VoidDialog workspace={workspace} grant={asked.grant} onMade={done} onClose={close} /> : null}
+      {asked?.kind === 'void' ? (
+        <VoidDialog workspace={workspace} grant={asked.grant} onMade={done} onClose={close} after={ledger.after} />
+      ) : null}
     </>
   )
 }

@@ -1,4 +1,4 @@
-import { useState } from 'react'
+import { type RefObject, useState } from 'react'
 import type { Schemas } from '../../../api/client'
 import { amount } from '../../../format'
 import { Field, fieldErrors } from '../../../parts/field'
@@ -12,10 +12,11 @@ type Props = {
   grant: Schemas['BalanceGrant']
   onMade: (made: Made) => void
   onClose: () => void
+  after: RefObject<HTMLElement | null>
 }
 
 /** VoidDialog takes back what is left of a grant, after asking. */
-export function VoidDialog({ workspace, grant, onMade, onClose }: Props) {
+export function VoidDialog({ workspace, grant, onMade, onClose, after }: Props) {
   const change = useChange(workspace)
   const [reason, setReason] = useState('')
   const refused = fieldErrors(change.error)
@@ -38,6 +39,7 @@ export function VoidDialog({ workspace, grant, onMade, onClose }: Props) {
       onSubmit={submit}
       onClose={onClose}
       final
+      after={after}
     >
       <p>
         {grant.status === 'scheduled'
