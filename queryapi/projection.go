@@ -189,16 +189,35 @@ func (s *Server) outlookAt(ctx context.Context, in *OutlookInput, fresh freshnes
 	if body.Burn, today, err = s.burnChange(ctx, in.WorkspaceID, states, windowEndAt(fresh), in.pause); err != nil {
 		return nil, err
 	}
-	return body, body.foresee(in, burn, future, today, fresh)
+	return body, body.foresee(in, burn, future[wholeWorkspace], in.paused(states, future), today, fresh)
 }
 
 // outlookWeeks is how far the balance is shown at least: what a forecast learns
 // from.
 const outlookWeeks = 8
 
+// paused are the curves of the campaigns that pause. One that ends is no part of
+// what is used after its end, so nothing is saved by its pause then.
+func (in *OutlookInput) paused(states map[string]campaignState, future projections) []*forecast.Sampled {
+	var curves []*forecast.Sampled
+	for _, id := range in.pause {
+		p := future[id]
+		if p == nil {
+			continue
+		}
+		curve := p.curve
+		if state, stated := states[id]; stated && state.endsAt != schemas.NoInstant {
+			curve = curve.Ending()
+		}
+		curves = append(curves, &curve)
+	}
+	return curves
+}
+
 // foresee fills in what becomes of the balance, as things are and under the
-// what-if; today is what campaigns used in the last day, gross.
-func (body *Outlook) foresee(in *OutlookInput, burn *burning, future projections, today map[string]schemas.Total, fresh freshness) error {
+// what-if; whole is what the workspace will use, of which paused are no part
+// then, and today what campaigns used in the last day, gross.
+func (body *Outlook) foresee(in *OutlookInput, burn *burning, whole *projected, paused []*forecast.Sampled, today map[string]schemas.Total, fresh freshness) error {
 	state, err := balance.Burn(burn.entries, burn.segments, burn.at)
 	if err != nil {
 		return err
@@ -206,7 +225,6 @@ func (body *Outlook) foresee(in *OutlookInput, burn *burning, future projections
 	from := fresh.at - fresh.at%minuteMillis
 	to := max(state.Period.To, from+outlookWeeks*7*dayMillis)
 	body.From, body.To = instant(from), instant(to)
-	whole := future[wholeWorkspace]
 	if body.Baseline, err = burn.runway(state, whole); err != nil {
 		return err
 	}
@@ -230,12 +248,6 @@ func (body *Outlook) foresee(in *OutlookInput, burn *burning, future projections
 		changed.gross[runwayWindow] = forecast.Total(rate.Float() * in.Scale)
 		body.Runway, err = changed.runway(state, nil)
 		return err
-	}
-	var paused []*forecast.Sampled
-	for _, id := range in.pause {
-		if p := future[id]; p != nil {
-			paused = append(paused, &p.curve)
-		}
 	}
 	ahead := *whole
 	ahead.curve = whole.curve.Without(paused)

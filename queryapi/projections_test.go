@@ -193,6 +193,22 @@ func TestWhatIf(t *testing.T) {
 	}
 }
 
+// TestWhatIfPausesNothingThatIsOverByThen: cmp_1 ends in ten days, and is no
+// part of what the workspace uses after that.
+func TestWhatIfPausesNothingThatIsOverByThen(t *testing.T) {
+	t.Parallel()
+	h := forecasting(t)
+	h.exec(`INSERT INTO campaigns (workspace_id, campaign_id, time, event_id, name, status, ends_at) VALUES (?, ?, ?, ?, ?, ?, ?)`,
+		"ws_a", "cmp_1", h.now, "ends", "One", "ACTIVE", h.now.AddDate(0, 0, 10))
+	h.project("ws_a", "cmp_1", 80, 3, 10, nil)
+	o := getInto[queryapi.Outlook](h, "/v1/workspaces/ws_a/projection?pause=cmp_1")
+	// 900 are left: 480 of them for 2 an hour in ten days, 420 for 5 an hour after.
+	want := h.now.Add((240 + 84) * time.Hour).Format(time.RFC3339)
+	if o.Runway.ExhaustsAt == nil || string(*o.Runway.ExhaustsAt) != want {
+		t.Errorf("%+v, want %s", o.Runway, want)
+	}
+}
+
 // TestOutlookOfThousandsOfGrantsHasABoundedCurve: 6,000 grants, half of them
 // about to begin, all of which expire one after the other; and 5,000 campaigns.
 func TestOutlookOfThousandsOfGrantsHasABoundedCurve(t *testing.T) {

@@ -78,6 +78,20 @@ func (s *Sampled) reaches(credits float64, q Quantile) (schemas.Millis, bool) {
 // milliseconds.
 const farFuture = 1000 * 366 * 24 * 3.6e6
 
+// Ending is the curve of what is over with its last instant: nothing is used
+// after it, where others go on as they did.
+func (s *Sampled) Ending() Sampled {
+	last := len(s.At) - 1
+	if last < 0 {
+		return *s
+	}
+	// The rate after the last instant is that of the week before it.
+	return Sampled{
+		At:      append(slices.Clone(s.At), s.At[last]+hoursPerWeek*hourMillis),
+		Amounts: append(slices.Clone(s.Amounts), s.Amounts[last]),
+	}
+}
+
 // Without is the curve without what some others have of it: its mean is less by
 // theirs, its band in proportion.
 func (s *Sampled) Without(others []*Sampled) Sampled {

@@ -47,6 +47,12 @@ func TestASampledCurveIsTheCurve(t *testing.T) {
 			}
 		}
 	}
+	ending, last := sampled.Ending(), at[len(at)-1]
+	for instant := s.At; instant < begin+60*24*hour; instant += 5 * hour {
+		if got, want := ending.Credits(instant, forecast.P90), sampled.Credits(min(instant, last), forecast.P90); math.Abs(got-want) > 1e-9*want {
+			t.Errorf("%v at %v of what ends, want %v", got, instant, want)
+		}
+	}
 	if _, known := (&forecast.Sampled{}).Along(forecast.P50).Reaches(begin, schemas.TotalOf(1)); known {
 		t.Error("nothing reaches something")
 	}
