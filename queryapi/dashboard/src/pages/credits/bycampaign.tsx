@@ -3,6 +3,7 @@ import type { Schemas } from '../../api/client'
 import { can } from '../../api/queries'
 import { download } from '../../csv'
 import { day } from '../../format'
+import { Amount } from '../../parts/amount'
 import { allPages, campaignsCsv, fileName } from '../../parts/campaigns/export'
 import { CampaignFilters } from '../../parts/campaigns/filters'
 import { CampaignTable, CampaignTableSkeleton } from '../../parts/campaigns/table'
@@ -26,7 +27,15 @@ export function ByCampaign({ me, workspace, zone, range }: Props) {
     <Panel
       title="Usage by Campaign"
       busy={pages.isPending}
-      note={list ? `Credits used from ${day(list.from, zone)} to ${day(Date.parse(list.to) - 1, zone)}` : ' '}
+      note={
+        list ? (
+          <>
+            <Amount value={list.total.used} /> credits used from {day(list.from, zone)} to {day(Date.parse(list.to) - 1, zone)}
+          </>
+        ) : (
+          '\u00a0'
+        )
+      }
       actions={
         <>
           <CampaignFilters />

@@ -87,9 +87,10 @@ describe('the difference', () => {
     expect(says(runway({ reason: 'beyond_5_years' }), soon)).toBe('With this the credits no longer run out.')
     expect(says(runway({ reason: 'no_consumption' }), soon)).toContain('nothing is used')
     expect(says(soon, runway({ reason: 'no_consumption' }))).toContain('As things are, they do not.')
+    expect(says(soon, runway({ reason: 'exhausted' }))).toContain('As things are, nothing is left.')
     expect(says(runway({ reason: 'no_consumption' }), runway({ reason: 'no_consumption' }))).toContain('changes nothing')
     expect(says(runway({ reason: 'no_consumption' }), runway({ reason: 'exhausted' }))).toBe(
-      'The credits: nothing is used. As things are: nothing is left.',
+      'With this: nothing is used. As things are: nothing is left.',
     )
   })
   it('knows what is not known', () => {

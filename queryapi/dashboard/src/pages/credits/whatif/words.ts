@@ -35,7 +35,7 @@ export function differenceOf({ runway, baseline }: Pick<Outlook, 'runway' | 'bas
   if (changed === null && now === null) {
     return runway.reason === baseline.reason
       ? 'This changes nothing about when the credits run out.'
-      : `The credits: ${endOf(runway, zone).toLowerCase()}. As things are: ${endOf(baseline, zone).toLowerCase()}.`
+      : `With this: ${endOf(runway, zone).toLowerCase()}. As things are: ${endOf(baseline, zone).toLowerCase()}.`
   }
   if (changed === null) {
     if (runway.reason === 'exhausted') return 'With this nothing is left from the start.'
@@ -44,7 +44,10 @@ export function differenceOf({ runway, baseline }: Pick<Outlook, 'runway' | 'bas
       ? 'Too little is known to say when the credits would run out.'
       : 'With this the credits no longer run out.'
   }
-  if (now === null) return `With this the credits run out on ${day(changed, zone)}. As things are, they do not.`
+  if (now === null) {
+    const plain = baseline.reason === 'exhausted' ? 'nothing is left' : 'they do not'
+    return `With this the credits run out on ${day(changed, zone)}. As things are, ${plain}.`
+  }
   const seconds = (Date.parse(changed) - Date.parse(now)) / 1000
   // A forecast is no better than that.
   if (Math.abs(seconds) < 3600) return `The credits run out on ${day(changed, zone)} all the same.`
