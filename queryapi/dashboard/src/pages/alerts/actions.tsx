@@ -1,12 +1,14 @@
 import { type RefObject, useRef, useState } from 'react'
 import { alertsMoved, type Rule, useDeleteRule, useDryRun, useRotateSecret } from '../../api/alerts'
 import { Dialog } from '../../parts/dialog'
+import { usePlace } from '../../router'
 import { Ask } from './ask'
 import { DryRunResult } from './dryrun'
 import { Problem } from './problem'
 import type { RuleProps } from './rule'
 import { RuleForm } from './ruleform'
 import { Secret } from './secret'
+import { show } from './show'
 import { SilenceDialog } from './silence'
 import { TestMessage } from './testmessage'
 
@@ -110,9 +112,11 @@ type DeleteProps = AskProps & { onSaid: (said: string) => void; after: RefObject
 
 function Delete({ workspace, rule, onClose, onReload, onSaid, after }: DeleteProps) {
   const remove = useDeleteRule(workspace)
+  const place = usePlace()
   const gone = useRef<HTMLElement | null>(null)
   const done = () => {
     gone.current = after.current
+    show(place, { rule: null, part: 'rules' })
     onSaid('The rule is deleted')
     onClose()
   }

@@ -57,6 +57,9 @@ function AlertsTab({ me, workspace }: ScreenProps) {
           options={partNames}
           onChange={(part) => show(place, { part, incident: null, rule: null })}
         />
+        {props.write ? null : (
+          <p className="soft small">You may read alerts. Changing them takes the permission to write alerts.</p>
+        )}
       </div>
       {view.part === 'incidents' ? <Incidents {...props} /> : null}
       {view.part === 'rules' ? <Rules {...props} /> : null}

@@ -68,6 +68,8 @@ const stateNames = { firing: 'Firing', resolved: 'Resolved', test: 'Test' }
 const formatNames = { standard: 'standard', slack: 'Slack', topic: 'topic' }
 
 function AttemptRow({ item, zone, within }: { item: Attempt; zone: string; within: boolean }) {
+  // What a test asked for is no attempt, and what came of it is a row of its own.
+  const again = isQuestion(item) ? null : item.next_attempt_at
   return (
     <tr>
       <td data-label="When" className="figure">
@@ -88,23 +90,29 @@ function AttemptRow({ item, zone, within }: { item: Attempt; zone: string; withi
       <td data-label="Outcome">
         <Outcome item={item} />
       </td>
-      <td data-label="Next attempt" className="figure">
-        {item.next_attempt_at === null ? <span className="soft">None</span> : instant(item.next_attempt_at, zone)}
+      <td data-label="Next attempt" className={`figure ${again === null ? 'attempt-none' : ''}`}>
+        {again === null ? <span className="soft">None</span> : instant(again, zone)}
       </td>
     </tr>
   )
 }
 
+/** isQuestion tells of a row that says that a test was asked for. */
+const isQuestion = ({ state, attempt, outcome }: Attempt) => state === 'test' && attempt === 0 && outcome === 'retrying'
+
 /** Outcome says what came of an attempt, with the status and why. */
 export function Outcome({ item }: { item: Attempt }) {
   const { text, tone, means } = outcomes[item.outcome]
-  const asked = item.outcome === 'retrying' && item.attempt === 0
   const why = item.error || (item.status === null ? '' : `HTTP ${item.status}`)
   return (
     <>
-      <span className={`badge badge-${tone}`} title={means}>
-        {asked ? 'Under way' : text}
-      </span>
+      {isQuestion(item) ? (
+        <span className="badge badge-plain">Asked for</span>
+      ) : (
+        <span className={`badge badge-${tone}`} title={means}>
+          {text}
+        </span>
+      )}
       {why ? <span className="soft small attempt-why">{why}</span> : null}
     </>
   )

@@ -16,6 +16,7 @@ export function Deliveries({ workspace, zone, view }: Props) {
   const narrowed = view.by || view.outcome || view.range
   return (
     <section className="panel" aria-label="Deliveries">
+      <h2 className="hidden-visually">Deliveries</h2>
       <div className="panel-head alert-head">
         <search className="alert-filters">
           <RuleChoice by={view.by} rules={rules.data ?? []} />

@@ -51,8 +51,18 @@ const usual: Record<Kind, Partial<Draft>> = {
   freshness: { held: '0' },
 }
 
-/** usualWindow is a pair of windows to begin one's own with: an hour that spends 2 % of 30 days. */
-export const usualWindow = () => ({ key: newKey(), long: '1h', short: '5m', factor: '14.4' })
+/** usualWindows are what to begin one's own with: those of the API, as they are for 30 days. */
+const usualWindows = [
+  { long: '1h', short: '5m', factor: '14.4' },
+  { long: '6h', short: '30m', factor: '6' },
+  { long: '3d', short: '6h', factor: '1' },
+]
+
+/** usualWindow is the one to offer after so many. */
+export const usualWindow = (after: number) => ({
+  key: newKey(),
+  ...(usualWindows[after % usualWindows.length] as (typeof usualWindows)[0]),
+})
 
 /** newDraft is a rule of a kind with the usual figures. */
 export function newDraft(kind: Kind): Draft {

@@ -219,7 +219,7 @@ function WindowsField({ draft, errors, onChange }: Props) {
             {...wiring}
             className="select"
             value={windows === null ? 'usual' : 'own'}
-            onChange={(event) => onChange({ windows: event.target.value === 'own' ? [usualWindow()] : null })}
+            onChange={(event) => onChange({ windows: event.target.value === 'own' ? [usualWindow(0)] : null })}
           >
             <option value="usual">As usual, fitted to the time to expiry</option>
             <option value="own">By windows of my own</option>
@@ -233,7 +233,7 @@ function WindowsField({ draft, errors, onChange }: Props) {
         return (
           <fieldset className="alert-window" key={window.key}>
             <legend className="label">Windows {i + 1}</legend>
-            <Field label="Times" error={errors[`${at}.factor`]}>
+            <Field label="Factor" error={errors[`${at}.factor`]}>
               {(wiring) => (
                 <NumberInput wiring={wiring} value={window.factor} unit="times" onChange={(factor) => set({ factor })} />
               )}
@@ -262,7 +262,7 @@ function WindowsField({ draft, errors, onChange }: Props) {
         )
       })}
       {windows && windows.length < maxWindows ? (
-        <button type="button" className="button" onClick={() => onChange({ windows: [...windows, usualWindow()] })}>
+        <button type="button" className="button" onClick={() => onChange({ windows: [...windows, usualWindow(windows.length)] })}>
           Add windows
         </button>
       ) : null}

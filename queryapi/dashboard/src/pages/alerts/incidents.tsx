@@ -23,6 +23,7 @@ export function Incidents(props: Props) {
   const apart = named.data && items && !items.some((item) => item.incident_id === view.incident) ? named.data : null
   return (
     <section className="panel" aria-label="Incidents" aria-busy={pages.isPending || undefined}>
+      <h2 className="hidden-visually">Incidents</h2>
       <div className="panel-head alert-head">
         <IncidentFilters {...props} rules={useRules(workspace).data ?? []} campaigns={useCampaignNames(workspace).data ?? []} />
       </div>

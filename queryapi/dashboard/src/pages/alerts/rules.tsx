@@ -38,10 +38,7 @@ export function Rules(props: Props) {
           <h2 ref={heading} tabIndex={-1}>
             Rules
           </h2>
-          <p className="soft small">
-            {props.write ? '' : 'You may read the rules; changing them takes the permission to write alerts. '}Times are in{' '}
-            {zoneName(zone, now)}
-          </p>
+          <p className="soft small">Times are in {zoneName(zone, now)}</p>
         </div>
         <div className="panel-actions">
           {(rules.data?.length ?? 0) >= searchFrom ? (
