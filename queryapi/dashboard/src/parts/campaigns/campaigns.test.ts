@@ -1,5 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { sum } from '../../credits'
+import { chunksOf } from './chunk'
 import { campaignsCsv, fileName } from './export'
 import { listOf, queryOf, sorted, viewOf } from './view'
 import { bandOf, type Campaign, type Campaigns, projectedPercent, quotaNote, restLabel, sharePercent } from './words'
@@ -85,6 +86,13 @@ describe('pages put together', () => {
     expect(listOf([page([], { next_cursor: 'x' })])?.whole).toBe(false)
     expect(listOf([])).toBeUndefined()
   })
+})
+
+it('chunks are the list in its order, none empty', () => {
+  const list = Array.from({ length: 250 }, (_, i) => i)
+  expect(chunksOf(list).map((chunk) => chunk.length)).toEqual([100, 100, 50])
+  expect(chunksOf(list).flat()).toEqual(list)
+  expect(chunksOf([])).toEqual([])
 })
 
 describe('words', () => {

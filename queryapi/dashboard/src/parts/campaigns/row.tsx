@@ -10,6 +10,8 @@ import { type Campaign, nameOf } from './words'
 /** RowProps are what a row needs beside its campaign. */
 export type RowProps = {
   campaign: Campaign
+  /** Its place in a table of which only a part is there; 1 is the head. */
+  index: number | undefined
   keys: readonly ColumnKey[]
   href: string
   zone: string
@@ -31,7 +33,7 @@ export const CampaignRow = memo(function CampaignRow(props: RowProps) {
     else if (event.button === 0) navigate(href)
   }
   return (
-    <tr className="campaign-row" onClick={open} onAuxClick={open}>
+    <tr className="campaign-row" aria-rowindex={props.index} onClick={open} onAuxClick={open}>
       {keys.map((key) =>
         key === 'name' ? (
           <th scope="row" key={key} className="cell-name">

@@ -5,6 +5,7 @@ import { useNow } from '../../shell/freshness'
 import { Amount, fractionWidth } from '../amount'
 import { Icon } from '../icon'
 import { Skeleton } from '../states'
+import { Chunk, chunkSize, chunksOf } from './chunk'
 import { type ColumnKey, columns, type Layout, layouts } from './columns'
 import { CampaignRow, Cell, Share } from './row'
 import { type List, show, sorted, type View } from './view'
@@ -22,8 +23,6 @@ type Props = {
   hrefOf: (campaignId: string) => string
 }
 
-/** long is how many rows are drawn at once, seen or not; a page of the API has a hundred. */
-const long = 100
 /** agoEvery is how often "3 minutes ago" is written anew, in milliseconds. */
 const agoEvery = 30_000
 
@@ -35,25 +34,37 @@ export function CampaignTable({ layout, caption, list, place, view, zone, hrefOf
   const filtered = view.q !== '' || view.status !== null
   const rest = less(total.used, sum([unattributed.used, ...items.map((c) => c.used)]))
   const fraction = fractionWidth([total.used, unattributed.used, rest, ...items.map((c) => c.used)])
+  const long = items.length > chunkSize
+  const footRows = isZero(rest) ? 2 : 3
   const foot = { keys, fraction, total: total.used }
   return (
-    <table className={`table campaign-table campaign-table-${layout} ${items.length > long ? 'campaign-table-long' : ''}`}>
+    // Of a long list rows out of sight are not there, so it is said how many there are, as far as anybody knows.
+    <table
+      className={`table campaign-table campaign-table-${layout}`}
+      aria-rowcount={long ? (whole ? 1 + items.length + footRows : -1) : undefined}
+    >
       <caption className="hidden-visually">{caption}</caption>
       <Head keys={keys} view={view} place={place} />
-      <tbody>
-        {items.map((campaign) => (
-          <CampaignRow
-            key={campaign.campaign_id}
-            campaign={campaign}
-            keys={keys}
-            href={hrefOf(campaign.campaign_id)}
-            zone={zone}
-            now={now}
-            fraction={fraction}
-            share={layout === 'usage' ? partOf(campaign.used, total.used) : null}
-          />
-        ))}
-      </tbody>
+      {chunksOf(items).map((chunk, i) => (
+        // biome-ignore lint/suspicious/noArrayIndexKey: a chunk is its place in the list
+        <Chunk key={i} rows={chunk.length} always={!long}>
+          {() =>
+            chunk.map((campaign, at) => (
+              <CampaignRow
+                key={campaign.campaign_id}
+                index={long ? i * chunkSize + at + 2 : undefined}
+                campaign={campaign}
+                keys={keys}
+                href={hrefOf(campaign.campaign_id)}
+                zone={zone}
+                now={now}
+                fraction={fraction}
+                share={layout === 'usage' ? partOf(campaign.used, total.used) : null}
+              />
+            ))
+          }
+        </Chunk>
+      ))}
       <tbody className="campaign-rest">
         <FootRow {...foot} name="Unattributed" note="Used by no campaign" used={unattributed.used} />
         {isZero(rest) ? null : <FootRow {...foot} name={restLabel({ filtered, whole })} used={rest} />}
