@@ -43,7 +43,7 @@ export function AuditLog({ workspace, zone, note }: { workspace: string; zone: s
           }
           return (
             <>
-              <div className="table-wrap" tabIndex={0} role="region" aria-label="Audit log">
+              <div className="table-wrap" tabIndex={0} role="region" aria-label="Changes, the newest first">
                 <table className="table audit">
                   <thead>
                     <tr>

@@ -1,7 +1,7 @@
 import { useCallback, useMemo, useState } from 'react'
 import type { Schemas } from '../../api/client'
 import { serverNow } from '../../api/clock'
-import { dateKey, longDay } from '../../format'
+import { amountParts, dateKey, longDay } from '../../format'
 import { fractionWidth } from '../../parts/amount'
 import { useMedia } from '../../parts/media'
 import { daysOf } from './log'
@@ -25,6 +25,12 @@ function useColumns(): Columns {
   return { wide, actor, count: (wide ? 5 : 2) + (actor ? 1 : 0) }
 }
 
+/** columnWidth has room for the longest of some amounts, with its sign and the space around it. */
+function columnWidth(amounts: string[], fraction: number): string {
+  const whole = Math.max(...amounts.map((amount) => amountParts(amount).whole.length))
+  return `calc(${whole + fraction + 1}ch + 2 * var(--space-3))`
+}
+
 /** List is the entries, a day after another. */
 export function List({ workspace, zone, items, nameOf, busy }: Props) {
   const columns = useColumns()
@@ -39,6 +45,17 @@ export function List({ workspace, zone, items, nameOf, busy }: Props) {
   const days = useMemo(() => daysOf(items, (at) => dateKey(at, zone)), [items, zone])
   // Widths hold for all rows, so that figures stand under each other and nothing moves when more come.
   const fraction = useMemo(() => fractionWidth(items.flatMap((item) => [item.change, item.balance_after])), [items])
+  const widths = {
+    change: columnWidth(
+      items.map((item) => item.change),
+      fraction,
+    ),
+    balance: columnWidth(
+      items.map((item) => item.balance_after),
+      fraction,
+    ),
+  }
+  const change = columns.wide ? widths.change : `max(${widths.change}, ${widths.balance})`
   const today = dateKey(serverNow(), zone)
   return (
     <table className="table log-table" aria-busy={busy || undefined}>
@@ -61,12 +78,12 @@ export function List({ workspace, zone, items, nameOf, busy }: Props) {
               Actor
             </th>
           ) : null}
-          <th scope="col" className="log-change num">
+          <th scope="col" className="log-change num" style={{ inlineSize: change }}>
             Credits
             {columns.wide ? null : <span className="hidden-visually">, balance after</span>}
           </th>
           {columns.wide ? (
-            <th scope="col" className="log-balance num">
+            <th scope="col" className="log-balance num" style={{ inlineSize: widths.balance }}>
               Balance after
             </th>
           ) : null}
