@@ -1,5 +1,6 @@
-import { useId } from 'react'
+import { useId, useMemo } from 'react'
 import type { Rule } from '../../api/alerts'
+import { Combo, type Option } from '../../parts/combo'
 import { usePlace } from '../../router'
 import { type Props, show } from './show'
 import { presets, states, whole } from './view'
@@ -8,11 +9,25 @@ type Options = { value: string; text: string }[]
 
 const stateNames = { firing: 'Firing', pending: 'Pending', resolved: 'Resolved' }
 
+/** everything is no filter; no id of a campaign may have this character. */
+const everything = '+'
+
+function aboutOptions(campaigns: Lists['campaigns'], chosen: string | null): Option[] {
+  const options: Option[] = [
+    { key: everything, text: 'Everything' },
+    { key: whole, text: 'The workspace itself' },
+    ...campaigns.map(({ id, name }) => ({ key: id, text: name, also: id })),
+  ]
+  if (chosen !== null && !options.some(({ key }) => key === chosen)) options.push({ key: chosen, text: chosen })
+  return options
+}
+
 type Lists = { rules: Rule[]; campaigns: { id: string; name: string }[] }
 
 /** IncidentFilters narrow the incidents; all of them stand in the address. */
 export function IncidentFilters({ view, rules, campaigns }: Props & Lists) {
   const place = usePlace()
+  const about = useMemo(() => aboutOptions(campaigns, view.campaign), [campaigns, view.campaign])
   return (
     <search className="alert-filters">
       <Choice
@@ -23,15 +38,12 @@ export function IncidentFilters({ view, rules, campaigns }: Props & Lists) {
         onChange={(state) => show(place, { state })}
       />
       <RuleChoice by={view.by} rules={rules} />
-      <Choice
+      <Combo
         label="About"
-        all="Everything"
-        value={view.campaign}
-        options={[
-          { value: whole, text: 'The workspace itself' },
-          ...campaigns.map(({ id, name }) => ({ value: id, text: name })),
-        ]}
-        onChange={(campaign) => show(place, { campaign })}
+        options={about}
+        value={view.campaign ?? everything}
+        none={everything}
+        onChange={(key) => show(place, { campaign: key === everything ? null : key })}
       />
       <RangeChoice view={view} />
       <label className="alert-check">

@@ -75,7 +75,9 @@ type Figures = { value?: string; threshold?: string; unit?: string }
 function IncidentDetails(props: RowProps) {
   const { incident, zone, workspace } = props
   const place = usePlace()
-  const { value, threshold, unit = '' } = (incident.detail ?? {}) as Figures
+  // How a rule ends, being deleted for one, may have no figures.
+  const details = incident.changes.map((change) => (change.detail ?? {}) as Figures)
+  const { value, threshold, unit = '' } = details.findLast((detail) => detail.value !== undefined) ?? {}
   const rule = withQuery(place, { part: 'rules', incident: null, rule: incident.rule_id })
   return (
     <>

@@ -11,6 +11,9 @@ import { ListSkeleton } from './list'
 import { type Props, show } from './show'
 import { filtered, incidentsQuery, noFilters } from './view'
 
+/** none is one list for as long as there is none, so that nothing is drawn anew. */
+const none: never[] = []
+
 /** Incidents is what has happened, the newest first. */
 export function Incidents(props: Props) {
   const { workspace, zone, view } = props
@@ -25,7 +28,11 @@ export function Incidents(props: Props) {
     <section className="panel" aria-label="Incidents" aria-busy={pages.isPending || undefined}>
       <h2 className="hidden-visually">Incidents</h2>
       <div className="panel-head alert-head">
-        <IncidentFilters {...props} rules={useRules(workspace).data ?? []} campaigns={useCampaignNames(workspace).data ?? []} />
+        <IncidentFilters
+          {...props}
+          rules={useRules(workspace).data ?? none}
+          campaigns={useCampaignNames(workspace).data ?? none}
+        />
       </div>
       {view.incident && named.data === null ? (
         <p className="notice" role="status">
@@ -38,19 +45,22 @@ export function Incidents(props: Props) {
           <IncidentRow {...props} incident={apart} />
         </ul>
       ) : null}
+      <p className="soft small alert-found">
+        <Found workspace={workspace} query={query} state={view.state} shown={items?.length ?? 0} />
+        <span>Times are in {zoneName(zone, now)}</span>
+      </p>
       <Loaded query={{ ...pages, data: items }} skeleton={<ListSkeleton label="Loading incidents" />}>
         {(list) => (
           <>
-            <p className="soft small alert-found">
-              <Found workspace={workspace} query={query} state={view.state} shown={list.length} />
-              <span>Times are in {zoneName(zone, now)}</span>
-            </p>
-            {list.length === 0 ? <None {...props} /> : null}
-            <ul className={`alert-list ${pages.isPlaceholderData ? 'alert-old' : ''}`} aria-label="Incidents">
-              {list.map((incident) => (
-                <IncidentRow key={incident.incident_id} {...props} incident={incident} />
-              ))}
-            </ul>
+            {list.length === 0 ? (
+              <None {...props} />
+            ) : (
+              <ul className={`alert-list ${pages.isPlaceholderData ? 'alert-old' : ''}`} aria-label="Incidents">
+                {list.map((incident) => (
+                  <IncidentRow key={incident.incident_id} {...props} incident={incident} />
+                ))}
+              </ul>
+            )}
             <More pages={pages} label="Show more incidents" />
           </>
         )}
@@ -84,5 +94,5 @@ type Counts = { pending: number; firing: number; resolved: number }
 function Found({ workspace, query, state, shown }: FoundProps) {
   const { data } = useCounts(workspace, query)
   const n = data ? (state ? data[state] : data.pending + data.firing + data.resolved) : shown
-  return <span role="status">{n === 1 ? '1 incident' : `${count(n)} incidents`}</span>
+  return <span role="status">{!data ? 'Counting' : n === 1 ? '1 incident' : `${count(n)} incidents`}</span>
 }

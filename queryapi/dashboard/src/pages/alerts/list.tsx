@@ -68,16 +68,26 @@ export function ListRow({ open, onToggle, title, lead, end, facts, children, nam
 }
 
 /** ListSkeleton stands for so many rows. */
-export function ListSkeleton({ label, rows = 6 }: { label: string; rows?: number }) {
+export function ListSkeleton({ label, rows = 6, lines = 1 }: { label: string; rows?: number; lines?: number }) {
   return (
     <div role="status" className="alert-list">
       <span className="hidden-visually">{label}</span>
       {Array.from({ length: rows }, (_, i) => (
         // biome-ignore lint/suspicious/noArrayIndexKey: placeholders have no identity
         <div key={i} className="alert-row">
-          <Skeleton width="60%" height="1.25rem" />
+          <div className="alert-row-head">
+            <Skeleton width="4rem" height="1rem" />
+            <span className="alert-row-title alert-row-wait">
+              <Skeleton width="60%" height="1.1rem" />
+            </span>
+          </div>
           <div className="alert-row-facts">
-            <Skeleton width="40%" height="1rem" />
+            {Array.from({ length: lines }, (_, j) => (
+              // biome-ignore lint/suspicious/noArrayIndexKey: placeholders have no identity
+              <span key={j} className="alert-row-wait alert-sentence">
+                <Skeleton width={j === 0 ? '75%' : '40%'} height="1rem" />
+              </span>
+            ))}
           </div>
         </div>
       ))}

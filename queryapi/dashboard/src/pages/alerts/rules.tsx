@@ -72,7 +72,7 @@ export function Rules(props: Props) {
           onSaved={setSaid}
         />
       ) : null}
-      <Loaded query={rules} skeleton={<ListSkeleton label="Loading rules" rows={10} />}>
+      <Loaded query={rules} skeleton={<ListSkeleton label="Loading rules" rows={10} lines={2} />}>
         {(items) => {
           const found = items.filter((rule) => rule.name.toLocaleLowerCase().includes(sought.trim().toLocaleLowerCase()))
           const gone = props.view.rule !== null && items.every((rule) => rule.rule_id !== props.view.rule)

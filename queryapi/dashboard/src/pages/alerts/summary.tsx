@@ -3,7 +3,7 @@ import { useCounts, useRules } from '../../api/alerts'
 import { count, instantSeconds } from '../../format'
 import { Icon } from '../../parts/icon'
 import { Link } from '../../parts/link'
-import { Loaded, Skeleton } from '../../parts/states'
+import { Skeleton, what } from '../../parts/states'
 import { usePlace, withQuery } from '../../router'
 import { useNow } from '../../shell/freshness'
 import type { Props } from './show'
@@ -17,34 +17,47 @@ export function Summary({ workspace, zone }: Props) {
   const now = useNow(60_000)
   const all = useCounts(workspace, {})
   const recent = useCounts(workspace, rangeOf(month, zone, now))
-  const query = { ...all, data: all.data && recent.data ? { all: all.data, recent: recent.data } : undefined }
+  // Both or none: a figure that is missing would look like a zero.
+  const failed = [all, recent].find((query) => query.isError && query.data === undefined)
   return (
     <section aria-label="Summary" className="alert-summary">
-      <Loaded query={recent.isError ? { ...query, isError: true, error: recent.error } : query} skeleton={<SummarySkeleton />}>
-        {(counts) => (
-          <ul className="alert-tiles">
-            <Tile state="firing" value={counts.all.firing} name="Firing" note={counts.all.firing === 0 ? 'All is well' : 'Now'} />
-            <Tile state="pending" value={counts.all.pending} name="Pending" note="Will fire if it goes on" />
-            <Tile state="resolved" value={counts.recent.resolved} name="Resolved" note="Of the last 30 days" range="30d" />
-          </ul>
-        )}
-      </Loaded>
+      {failed ? (
+        <div className="notice notice-bad alert-notice" role="alert">
+          <span>Alerts cannot be counted. {what(failed.error).title}.</span>
+          <button
+            type="button"
+            className="button"
+            disabled={failed.isFetching}
+            onClick={() => void Promise.all([all.refetch(), recent.refetch()])}
+          >
+            Retry
+          </button>
+        </div>
+      ) : (
+        <ul className="alert-tiles" aria-busy={!all.data || !recent.data || undefined}>
+          <Tile state="firing" value={all.data?.firing} name="Firing" note={all.data?.firing === 0 ? 'All is well' : 'Now'} />
+          <Tile state="pending" value={all.data?.pending} name="Pending" note="Will fire if it goes on" />
+          <Tile state="resolved" value={recent.data?.resolved} name="Resolved" note="Of the last 30 days" range="30d" />
+        </ul>
+      )}
       <Evaluation workspace={workspace} zone={zone} />
     </section>
   )
 }
 
-type TileProps = { state: State; value: number; name: string; note: string; range?: string }
+type TileProps = { state: State; value: number | undefined; name: string; note: string; range?: string }
 
 /** Tile is a count that leads to what it counts. */
 function Tile({ state, value, name, note, range }: TileProps) {
   const place = usePlace()
   const to = withQuery(place, { ...noFilters, incident: null, rule: null, part: 'incidents', state, range: range ?? null })
   return (
-    <li className={`alert-tile alert-tile-${value > 0 ? state : 'none'}`}>
+    <li className={`alert-tile alert-tile-${value ? state : 'none'}`}>
       <Link href={to} replace>
         <span className="alert-tile-name">{name}</span>
-        <span className="alert-tile-value figure">{count(value)}</span>
+        <span className="alert-tile-value figure">
+          {value === undefined ? <Skeleton width="2ch" height="0.8em" /> : count(value)}
+        </span>
         <span className="soft small">{note}</span>
       </Link>
     </li>
@@ -72,16 +85,5 @@ export function Warning({ children }: { children: ReactNode }) {
       <Icon name="warn" />
       <span>{children}</span>
     </p>
-  )
-}
-
-function SummarySkeleton() {
-  return (
-    <div className="alert-tiles" role="status">
-      <span className="hidden-visually">Counting alerts</span>
-      <Skeleton height="6.125rem" />
-      <Skeleton height="6.125rem" />
-      <Skeleton height="6.125rem" />
-    </div>
   )
 }
