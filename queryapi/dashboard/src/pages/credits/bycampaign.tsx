@@ -22,7 +22,7 @@ export function ByCampaign({ me, workspace, zone, range }: Props) {
   const { place, view, pages, list, query } = useCampaignList(workspace, range)
   const filtered = view.q !== '' || view.status !== null
   // A campaign is looked at over the range and in the zone in which it was found.
-  const kept = withQuery({ path: '', query: new URLSearchParams() }, keptOf(place.query))
+  const kept = withQuery({ path: '', query: new URLSearchParams() }, { ...range, zone: place.query.get('zone') })
   return (
     <Panel
       title="Usage by Campaign"
@@ -70,9 +70,6 @@ export function ByCampaign({ me, workspace, zone, range }: Props) {
     </Panel>
   )
 }
-
-const keptOf = (query: URLSearchParams) =>
-  Object.fromEntries(['from', 'to', 'preset', 'zone'].map((key) => [key, query.get(key)]))
 
 function Footnote({ filtered }: { filtered: boolean }) {
   return (

@@ -1,14 +1,14 @@
 import { useLive } from '../../api/live'
 import { can } from '../../api/queries'
 import type { ScreenProps } from '../../app'
-import { rangeOf } from '../../parts/campaigns/range'
-import { usePlace } from '../../router'
+import { useChosenRange } from '../../parts/range/usechosen'
 import { FreshnessLine, StaleNotice } from '../../shell/freshness'
 import { useZone } from '../../shell/zone'
 import { ZonePicker } from '../../shell/zonepicker'
 import { NoCredits, Settings } from '../settings'
 import { ByCampaign } from './bycampaign'
 import { Remaining } from './remaining'
+import { Trends } from './trends/trends'
 import { Why } from './why'
 import './credits.css'
 
@@ -27,7 +27,7 @@ export function Credits({ me, workspace }: ScreenProps) {
 function Dashboard({ me, workspace }: ScreenProps) {
   const live = useLive(workspace)
   const { zone } = useZone()
-  const { query } = usePlace()
+  const chosen = useChosenRange(workspace, zone)
   return (
     <Settings
       me={me}
@@ -42,7 +42,8 @@ function Dashboard({ me, workspace }: ScreenProps) {
       <StaleNotice live={live} />
       <Remaining workspace={workspace} zone={zone} mayChange={can(me, workspace, 'credits:admin')} />
       <Why workspace={workspace} zone={zone} />
-      <ByCampaign me={me} workspace={workspace} zone={zone} range={rangeOf(query)} />
+      <Trends me={me} workspace={workspace} zone={zone} chosen={chosen} />
+      <ByCampaign me={me} workspace={workspace} zone={zone} range={chosen.range ?? {}} />
     </Settings>
   )
 }

@@ -1,7 +1,7 @@
 import { type FormEvent, useState } from 'react'
-import { problemOf } from '../../api/client'
 import { day } from '../../format'
 import { Dialog, DialogFoot } from '../../parts/dialog'
+import { refused, save } from '../../parts/file'
 import { what } from '../../parts/states'
 import { type Dataset, type ExportFormat, exportUrl, formats } from './exporturl'
 import type { Range, View } from './view'
@@ -96,26 +96,6 @@ function Choice(props: { name: string; checked: boolean; onChoose: () => void; t
       </span>
     </label>
   )
-}
-
-/** refused throws what the API has against an export; a file is not begun. */
-async function refused(url: string) {
-  const head = await fetch(url, { method: 'HEAD', credentials: 'same-origin' })
-  if (head.ok) return
-  // An answer to HEAD has no body to say why.
-  const answer = await fetch(url, { credentials: 'same-origin' })
-  if (!answer.ok) throw await problemOf(answer)
-  void answer.body?.cancel()
-}
-
-/** save lets the browser fetch a file, which never is in this page's memory. */
-function save(url: string) {
-  const link = document.createElement('a')
-  link.href = url
-  link.download = ''
-  document.body.append(link)
-  link.click()
-  link.remove()
 }
 
 /** scopeOf says what will be in the file. */

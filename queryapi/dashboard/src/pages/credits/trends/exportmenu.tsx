@@ -1,0 +1,67 @@
+import { useState } from 'react'
+import { Button, Menu, MenuItem, MenuTrigger, Popover } from 'react-aria-components'
+import { ApiError, type Schemas } from '../../../api/client'
+import { refused, save } from '../../../parts/file'
+import { Icon } from '../../../parts/icon'
+import { what } from '../../../parts/states'
+import { exportUrl, type File, files } from './exporturl'
+import '../../../parts/combo.css'
+
+type Props = { workspace: string; usage: Schemas['Usage']; zone: string; campaign: string | null }
+
+/** ExportMenu saves what is shown as a file, or the events behind it. */
+export function ExportMenu({ workspace, usage, zone, campaign }: Props) {
+  const [busy, setBusy] = useState(false)
+  const [error, setError] = useState<unknown>(null)
+  const begin = async (file: File) => {
+    setBusy(true)
+    setError(null)
+    const url = exportUrl(workspace, file, usage, zone, campaign)
+    try {
+      await refused(url)
+      save(url)
+    } catch (reason) {
+      setError(reason)
+    } finally {
+      setBusy(false)
+    }
+  }
+  return (
+    <>
+      <MenuTrigger>
+        <Button className="button" isDisabled={busy}>
+          <Icon name="export" />
+          {busy ? 'Asking' : 'Export'}
+        </Button>
+        <Popover className="combo-popover trends-menu" placement="bottom end" offset={4}>
+          <Menu className="combo-list" onAction={(key) => void begin(key as File)}>
+            {files.map(({ key, text }) => (
+              <MenuItem key={key} id={key} className="combo-option" textValue={text}>
+                {text}
+                {campaign !== null && key !== 'events-csv' ? <span className="combo-hint soft">all campaigns</span> : null}
+              </MenuItem>
+            ))}
+          </Menu>
+        </Popover>
+      </MenuTrigger>
+      {error ? (
+        <p className="notice notice-bad trends-export-error" role="alert">
+          <Icon name="bad" />
+          <span>{explain(error)}</span>
+        </p>
+      ) : null}
+    </>
+  )
+}
+
+/** explain says why there is no file, and what to do. */
+function explain(error: unknown): string {
+  const { title, detail } = what(error)
+  if (!(error instanceof ApiError)) return `${title}. ${detail}`
+  if (error.code === 'export_unavailable') {
+    return `Files cannot be made here: this server has no connection for it. The table has the same figures. (${detail})`
+  }
+  if (error.code === 'range_too_large')
+    return `This is too much for one file. Choose a shorter range or longer buckets. (${detail})`
+  return `${title}. ${detail}`
+}
