@@ -43,7 +43,18 @@ export function IncidentRow(props: RowProps) {
           <span>
             Began <time dateTime={incident.began_at}>{instant(incident.began_at, zone)}</time>
           </span>
-          <span>{times.resolvedAt === null ? lasted(times) : `Resolved ${lasted(times)}`.replace(' for ', ' after ')}</span>
+          {times.firedAt !== null && times.firedAt !== incident.began_at ? (
+            <span>
+              Fired <time dateTime={times.firedAt}>{instant(times.firedAt, zone)}</time>
+            </span>
+          ) : null}
+          {times.resolvedAt === null ? (
+            <span>{lasted(times)}</span>
+          ) : (
+            <span>
+              Resolved <time dateTime={times.resolvedAt}>{instant(times.resolvedAt, zone)}</time> {lasted(times)}
+            </span>
+          )}
           <span>{deliveriesWords(incident.deliveries)}</span>
           {acknowledged ? (
             <span>
@@ -92,7 +103,7 @@ function IncidentDetails(props: RowProps) {
         <Detail name="Acknowledged">
           <Acknowledged {...props} />
         </Detail>
-        <Detail name="Incident">
+        <Detail name="Incident" wide>
           <code className="alert-id">{incident.incident_id}</code> <Copy text={incident.incident_id} what="incident id" />
         </Detail>
       </dl>

@@ -95,10 +95,10 @@ export function ListSkeleton({ label, rows = 6, lines = 1 }: { label: string; ro
   )
 }
 
-/** Field is a name and what it is, in a list of them. */
-export function Detail({ name, children }: { name: string; children: ReactNode }) {
+/** Detail is a name and what it is, in a list of them; wide is for what does not wrap well. */
+export function Detail({ name, wide = false, children }: { name: string; wide?: boolean; children: ReactNode }) {
   return (
-    <div className="alert-detail">
+    <div className={`alert-detail ${wide ? 'alert-detail-wide' : ''}`}>
       <dt>{name}</dt>
       <dd>{children}</dd>
     </div>

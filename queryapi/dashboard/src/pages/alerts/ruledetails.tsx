@@ -38,7 +38,7 @@ export function RuleDetails(props: RuleProps) {
           )}
         </Detail>
         {rule.secret_rotated_at ? <Detail name="Secret rotated">{instant(rule.secret_rotated_at, zone)}</Detail> : null}
-        <Detail name="Rule id">
+        <Detail name="Rule id" wide>
           <code className="alert-id">{rule.rule_id}</code> <Copy text={rule.rule_id} what="rule id" />
         </Detail>
         <Detail name="Incidents">

@@ -115,9 +115,9 @@ export function headline({ state, message, changes }: Pick<Incident, 'state' | '
   return open ? { title: open.message, over: message } : { title: message, over: null }
 }
 
-/** lasted says for how long: `for 3 h so far`, `for 3 h`. */
+/** lasted says for how long: `for 3 h so far`, `after 3 h`. */
 export function lasted({ resolvedAt, seconds }: Times): string {
-  return `for ${duration(seconds)}${resolvedAt === null ? ' so far' : ''}`
+  return resolvedAt === null ? `for ${duration(seconds)} so far` : `after ${duration(seconds)}`
 }
 
 export type Outcome = Attempt['outcome']
