@@ -21,6 +21,7 @@ import (
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/sync/semaphore"
 
+	"github.com/drawdown/drawdown/queryapi/dashboard"
 	"github.com/drawdown/drawdown/schemas"
 )
 
@@ -201,6 +202,9 @@ func (s *Server) route() error {
 		writeProblem(w, r, problem(CodeMethodNotAllowed, "%s is not for %s", r.URL.Path, r.Method))
 	})
 
+	if err := routePage(router); err != nil {
+		return err
+	}
 	s.routeSignIn(router)
 	if s.cfg.DevIssuer != nil {
 		router.Mount("/dev-issuer", s.cfg.DevIssuer)
@@ -242,6 +246,22 @@ func (s *Server) route() error {
 		_, _ = w.Write(s.spec)
 	})
 	return routeDocs(router, s.spec)
+}
+
+// routePage adds the page; what it does not have is a 404 like any other.
+func routePage(router chi.Router) error {
+	page, err := dashboard.New()
+	if err != nil {
+		return err
+	}
+	for _, pattern := range dashboard.Patterns() {
+		router.Get(pattern, func(w http.ResponseWriter, r *http.Request) {
+			if !page.Serve(w, r) {
+				writeProblem(w, r, problem(CodeNotFound, "no file of the page has the path %s", r.URL.Path))
+			}
+		})
+	}
+	return nil
 }
 
 // methods are those a path may have; label and Allow values.
