@@ -5,21 +5,30 @@ import { useNow } from '../../shell/freshness'
 import { Attempts } from './attempts'
 import { Choice, RangeChoice, RuleChoice } from './filters'
 import { type Props, show } from './show'
-import { deliveriesQuery, type Outcome } from './view'
+import { deliveriesQuery, type Outcome, type Sent, sents } from './view'
 import { outcomes } from './words'
+
+const sentNames: Record<Sent, string> = { firing: 'Firing', resolved: 'Resolved', test: 'Tests' }
 
 /** Deliveries is every attempt to tell somebody, the newest first. */
 export function Deliveries({ workspace, zone, view }: Props) {
   const now = useNow(60_000)
   const place = usePlace()
   const rules = useRules(workspace)
-  const narrowed = view.by || view.outcome || view.range
+  const narrowed = view.by || view.outcome || view.sent || view.range
   return (
     <section className="panel" aria-label="Deliveries">
       <h2 className="hidden-visually">Deliveries</h2>
       <div className="panel-head alert-head">
         <search className="alert-filters">
           <RuleChoice by={view.by} rules={rules.data ?? []} />
+          <Choice
+            label="Messages"
+            all="All messages"
+            value={view.sent}
+            options={sents.map((value) => ({ value, text: sentNames[value] }))}
+            onChange={(sent) => show(place, { sent })}
+          />
           <Choice
             label="Outcome"
             all="All outcomes"

@@ -11,7 +11,6 @@ export function problemOf(error: unknown): { title: string; detail: string; conf
       return of('Somebody changed it meanwhile', 'Reload to see what it is now, then change it again.', true)
     case 'alert_rule_not_found':
       return of('The rule is gone', 'Somebody deleted it meanwhile.', true)
-    case 'incident_not_found':
     case 'alert_incident_not_found':
       return of('The incident is gone', 'It is older than what is kept.')
     case 'webhooks_unavailable':
@@ -19,6 +18,8 @@ export function problemOf(error: unknown): { title: string; detail: string; conf
         'This server cannot sign messages',
         'It has no master secret, so rules with webhooks cannot be written. Whoever runs it can give it one; rules without webhooks work.',
       )
+    case 'too_many_alert_rules':
+      return of('The workspace has as many rules as it may have', 'Delete one that nobody needs any more.')
     case 'no_webhooks':
       return of('The rule has no webhooks', 'Add one, then send a test message.')
     case 'rate_limited':

@@ -35,5 +35,9 @@ it('asks the API for what the filters say', () => {
     acknowledged: 'false',
   })
   expect(incidentsQuery(at('campaign=c1'), 'UTC', now)).toEqual({ subject: 'c1' })
-  expect(deliveriesQuery(at('by=r1&outcome=failed&campaign=c1'), 'UTC', now)).toEqual({ rule_id: 'r1', outcome: 'failed' })
+  expect(deliveriesQuery(at('by=r1&outcome=failed&sent=test&campaign=c1'), 'UTC', now)).toEqual({
+    rule_id: 'r1',
+    outcome: 'failed',
+    state: 'test',
+  })
 })

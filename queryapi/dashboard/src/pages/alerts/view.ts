@@ -5,6 +5,7 @@ import type { DeliveriesQuery, IncidentsQuery } from '../../api/alerts'
 export type Part = 'incidents' | 'rules' | 'deliveries'
 export type State = 'pending' | 'firing' | 'resolved'
 export type Outcome = NonNullable<DeliveriesQuery['outcome']>
+export type Sent = NonNullable<DeliveriesQuery['state']>
 export type Preset = '24h' | '7d' | '30d' | '90d'
 
 /** View is how the tab is looked at; it stands in the address. */
@@ -20,6 +21,8 @@ export type View = {
   /** Only what nobody has acknowledged. */
   open: boolean
   outcome: Outcome | null
+  /** What messages are about. */
+  sent: Sent | null
   range: Preset | 'days' | null
   from: string
   to: string
@@ -33,6 +36,7 @@ export const presets: Record<Preset, { text: string; hours: number }> = {
   '90d': { text: 'Last 90 days', hours: 90 * 24 },
 }
 const parts: readonly Part[] = ['incidents', 'rules', 'deliveries']
+export const sents: readonly Sent[] = ['firing', 'resolved', 'test']
 const outcomeNames: readonly Outcome[] = ['delivered', 'retrying', 'failed', 'refused', 'disabled', 'silenced']
 
 /** whole is a campaign filter that no campaign is called: what is about the workspace itself. */
@@ -53,6 +57,7 @@ export function viewOf(query: URLSearchParams): View {
     by: query.get('by'),
     campaign: query.get('campaign'),
     open: query.get('open') === '1',
+    sent: sents.find((t) => t === query.get('sent')) ?? null,
     outcome: outcomeNames.find((o) => o === query.get('outcome')) ?? null,
     range: from || to || preset === 'days' ? 'days' : preset !== null && preset in presets ? (preset as Preset) : null,
     from,
@@ -99,12 +104,13 @@ export function deliveriesQuery(view: View, zone: string, now: number): Deliveri
     ...rangeOf(view, zone, now),
     ...(view.by ? { rule_id: view.by } : {}),
     ...(view.outcome ? { outcome: view.outcome } : {}),
+    ...(view.sent ? { state: view.sent } : {}),
   }
 }
 
 /** filtered says whether something is left out. */
 export function filtered(view: View): boolean {
-  return Boolean(view.state || view.by || view.campaign || view.open || view.range || view.outcome)
+  return Boolean(view.state || view.by || view.campaign || view.open || view.range || view.outcome || view.sent)
 }
 
 /** noFilters is the change of the address that lets everything through. */
@@ -117,4 +123,5 @@ export const noFilters = {
   from: null,
   to: null,
   outcome: null,
+  sent: null,
 }

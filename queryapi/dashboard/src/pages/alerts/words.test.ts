@@ -20,9 +20,11 @@ describe('ruleSentence', () => {
     expect(ruleSentence('balance_below', { percent: 10, for: 0 })).toBe('When 10% of the allocated credits or less is left')
     expect(ruleSentence('balance_below', { credits: '0' })).toBe('When no credits are left')
     expect(ruleSentence('balance_below', { credits: '5000.5' })).toBe('When 5,000.5 credits or fewer are left')
-    expect(ruleSentence('runway_below', { days: 1, for: 15 })).toBe('When the credits will run out within 1 day, for 15 minutes')
+    expect(ruleSentence('runway_below', { days: 1, for: 15 })).toBe(
+      'When the credits will run out within 1 day, and stays so for 15 minutes',
+    )
     expect(ruleSentence('expiring_unused', { days: 14, percent: 1, for: 60 })).toBe(
-      'When 1% of the allocated credits or more will expire unused within 14 days, for 1 hour',
+      'When 1% of the allocated credits or more will expire unused within 14 days, and stays so for 1 hour',
     )
     expect(ruleSentence('burn_spike', { factor: 3, window: '1h', percent: 1 })).toBe(
       'When 1 hour uses 3 times what is usual, and 1% of the allocated credits or more',

@@ -63,7 +63,7 @@ function least({ credits, percent: of }: Params): string {
 
 /** ruleSentence says what a rule says: `When 10 % of the allocated credits or less is left`. */
 export function ruleSentence(kind: Kind, params: Params, nameOf: (campaign: string) => string = (id) => id): string {
-  const held = params.for && kind !== 'freshness' ? `, for ${minutesWords(params.for)}` : ''
+  const held = params.for && kind !== 'freshness' ? `, and stays so for ${minutesWords(params.for)}` : ''
   return `When ${condition(kind, params, nameOf)}${held}`
 }
 
