@@ -1,4 +1,4 @@
-import { useCallback, useMemo, useState } from 'react'
+import { memo, useCallback, useMemo, useState } from 'react'
 import type { Schemas } from '../../api/client'
 import { serverNow } from '../../api/clock'
 import { amountParts, dateKey, longDay } from '../../format'
@@ -27,12 +27,18 @@ function useColumns(): Columns {
 
 /** columnWidth has room for the longest of some amounts, with its sign and the space around it. */
 function columnWidth(amounts: string[], fraction: number): string {
-  const whole = Math.max(...amounts.map((amount) => amountParts(amount).whole.length))
-  return `calc(${whole + fraction + 1}ch + 2 * var(--space-3))`
+  let longest = ''
+  let most = 0
+  for (const amount of amounts) {
+    const point = amount.indexOf('.')
+    const digits = point < 0 ? amount.length : point
+    if (digits > most) [longest, most] = [amount, digits]
+  }
+  return `calc(${amountParts(longest || '0').whole.length + fraction + 1}ch + 2 * var(--space-3))`
 }
 
-/** List is the entries, a day after another. */
-export function List({ workspace, zone, items, nameOf, busy }: Props) {
+/** List is the entries, a day after another. It is drawn again only if they change. */
+export const List = memo(function List({ workspace, zone, items, nameOf, busy }: Props) {
   const columns = useColumns()
   const [open, setOpen] = useState<ReadonlySet<string>>(new Set())
   const toggle = useCallback((id: string) => {
@@ -114,4 +120,4 @@ export function List({ workspace, zone, items, nameOf, busy }: Props) {
       ))}
     </table>
   )
-}
+})
