@@ -20,8 +20,9 @@ type Props = {
 export type Columns = { wide: boolean; actor: boolean; count: number }
 
 function useColumns(): Columns {
-  const actor = useMedia('(min-width: 64rem)')
-  const wide = useMedia('(min-width: 44rem)')
+  // The sidebar takes its part from 56rem on (shell.css).
+  const actor = useMedia('(min-width: 80rem)')
+  const wide = useMedia('(min-width: 64rem), (min-width: 48rem) and (max-width: 56rem)')
   return { wide, actor, count: (wide ? 5 : 2) + (actor ? 1 : 0) }
 }
 
