@@ -81,7 +81,7 @@ function Shown({ workspace, id }: { workspace: string; id: string }) {
               </p>
             ) : null}
             <Quota campaign={detail} zone={zone} />
-            <Usage campaign={detail} zone={zone} />
+            <Usage campaign={detail} zone={zone} old={campaign.isPlaceholderData} />
             <Course campaign={detail} zone={zone} />
             <div className="campaign-pair">
               <Actions workspace={workspace} id={id} range={range} zone={zone} />

@@ -9,8 +9,8 @@ import { Empty } from '../../parts/states'
 import { navigate, usePlace, withQuery } from '../../router'
 import type { Detail } from './words'
 
-/** Usage is what a campaign used over time, in the range that the address names. */
-export function Usage({ campaign, zone }: { campaign: Detail; zone: string }) {
+/** Usage is what a campaign used over time, in the range that the address names; old: of the range before it. */
+export function Usage({ campaign, zone, old }: { campaign: Detail; zone: string; old: boolean }) {
   const place = usePlace()
   const choice = choiceOf(place.query, zone, serverNow())
   const choose = (next: RangeChoice) => {
@@ -21,6 +21,8 @@ export function Usage({ campaign, zone }: { campaign: Detail; zone: string }) {
   return (
     <Panel
       title="Usage over time"
+      className={old ? 'usage-old' : ''}
+      busy={old}
       note={
         <>
           <Amount value={usage.total} /> credits from {day(usage.from, zone)} to {day(Date.parse(usage.to) - 1, zone)}
