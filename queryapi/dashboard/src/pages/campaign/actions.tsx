@@ -4,17 +4,23 @@ import { count, day } from '../../format'
 import { Amount, fractionWidth } from '../../parts/amount'
 import { sharePercent } from '../../parts/campaigns/words'
 import { Panel } from '../../parts/panel'
+import type { Chosen } from '../../parts/range/address'
 import { Empty, Loaded, SkeletonRows } from '../../parts/states'
 
-type Props = { workspace: string; id: string; range: { from?: string; to?: string }; zone: string }
+type Props = { workspace: string; id: string; chosen: Chosen; zone: string }
 
-/** most is how many actions have a row of their own; the API joins the others. */
-const most = 12
+/** questionOf is what the API is asked; the chart and the table of actions share the answer. */
+export const questionOf = (campaign_id: string, { range }: Chosen, tz: string): UsageQuery => ({
+  ...range,
+  tz,
+  bucket: 'auto',
+  group_by: 'action',
+  campaign_id,
+})
 
 /** Actions are what a campaign's credits were used for. */
-export function Actions({ workspace, id, range, zone }: Props) {
-  const query: UsageQuery = { ...range, group_by: 'action', campaign_id: id, top: most, tz: zone }
-  const usage = useUsage(workspace, query)
+export function Actions({ workspace, id, chosen, zone }: Props) {
+  const usage = useUsage(workspace, questionOf(id, chosen, zone), chosen.range !== null)
   const { data } = usage
   return (
     <Panel
@@ -63,7 +69,7 @@ export function Actions({ workspace, id, range, zone }: Props) {
                       <td className="num">
                         <Amount value={row.total} fraction={fraction} />
                       </td>
-                      <td className="num figure">{partOf(row.total, total)}</td>
+                      <td className="num figure nowrap">{partOf(row.total, total)}</td>
                       <td className="num figure action-events">{count(row.points.reduce((n, point) => n + point.events, 0))}</td>
                     </tr>
                   ))}

@@ -1,14 +1,14 @@
 import { useEffect } from 'react'
-import { ApiError } from '../../api/client'
+import { ApiError, type Schemas } from '../../api/client'
 import { useLive } from '../../api/live'
 import { can, useCampaign } from '../../api/queries'
 import type { ScreenProps } from '../../app'
-import { rangeOf } from '../../parts/campaigns/range'
 import { nameOf } from '../../parts/campaigns/words'
 import { Icon } from '../../parts/icon'
 import { Link } from '../../parts/link'
+import { useChosenRange } from '../../parts/range/usechosen'
 import { Empty, Loaded } from '../../parts/states'
-import { paths, usePlace } from '../../router'
+import { paths } from '../../router'
 import { FreshnessLine, StaleNotice } from '../../shell/freshness'
 import { useZone } from '../../shell/zone'
 import { ZonePicker } from '../../shell/zonepicker'
@@ -25,7 +25,7 @@ import './campaign.css'
 /** Campaign is one campaign: its quota, its usage over time, what it was used for, what happened to it. */
 export function Campaign({ me, workspace, params }: ScreenProps) {
   const id = params.campaign ?? ''
-  if (can(me, workspace, 'credits:read')) return <Shown key={id} workspace={workspace} id={id} />
+  if (can(me, workspace, 'credits:read')) return <Shown key={id} me={me} workspace={workspace} id={id} />
   return (
     <>
       <Back workspace={workspace} />
@@ -46,11 +46,11 @@ function Back({ workspace }: { workspace: string }) {
   )
 }
 
-function Shown({ workspace, id }: { workspace: string; id: string }) {
+function Shown({ me, workspace, id }: { me: Schemas['Me']; workspace: string; id: string }) {
   const live = useLive(workspace)
   const { zone } = useZone()
-  const range = rangeOf(usePlace().query)
-  const campaign = useCampaign(workspace, id, { ...range, tz: zone })
+  const chosen = useChosenRange(workspace, zone)
+  const campaign = useCampaign(workspace, id, { ...chosen.range, tz: zone })
   const { data, error } = campaign
   useEffect(() => {
     if (data) document.title = `${nameOf(data)} · Drawdown`
@@ -81,10 +81,10 @@ function Shown({ workspace, id }: { workspace: string; id: string }) {
               </p>
             ) : null}
             <Quota campaign={detail} zone={zone} />
-            <Usage campaign={detail} zone={zone} old={campaign.isPlaceholderData} />
+            <Usage me={me} workspace={workspace} campaign={detail} zone={zone} chosen={chosen} />
             <Course campaign={detail} zone={zone} />
             <div className="campaign-pair">
-              <Actions workspace={workspace} id={id} range={range} zone={zone} />
+              <Actions workspace={workspace} id={id} chosen={chosen} zone={zone} />
               <Changes campaign={detail} zone={zone} />
             </div>
             <Recent workspace={workspace} id={id} zone={zone} />

@@ -3,7 +3,7 @@ import { compact, dayShort } from '../../format'
 /** room is what the axes take around the drawing, in pixels. */
 export const room = { top: 12, right: 12, bottom: 24, left: 52 }
 
-/** tickEvery is the least distance between ticks of time, in pixels: "28 Nov" or "12:00", and some air. */
+/** tickEvery is the least distance between ticks of time, in pixels: "28 Nov" and some air. */
 export const tickEvery = 72
 
 /** A scale is a linear one of d3. */
@@ -31,18 +31,16 @@ type TimeProps = {
   height: number
   width: number
   zone: string
-  /** How an instant is written; a day without its year otherwise. */
-  write?: (at: number, zone: string) => string
 }
 
-/** Time has the instants under the drawing; what would be cut off at an edge is moved in. */
-export function Time({ ticks, x, height, width, zone, write = dayShort }: TimeProps) {
+/** Time has the days under the drawing; what would be cut off at an edge is moved in. */
+export function Time({ ticks, x, height, width, zone }: TimeProps) {
   const anchor = (at: number) => (x(at) < room.left + 20 ? 'start' : x(at) > width - room.right - 20 ? 'end' : 'middle')
   return (
     <g>
       {ticks.map((tick) => (
         <text key={tick} x={x(tick)} y={height - 6} textAnchor={anchor(tick)}>
-          {write(tick, zone)}
+          {dayShort(tick, zone)}
         </text>
       ))}
     </g>

@@ -44,20 +44,3 @@ export function valueAt(points: Point[], at: number): number | null {
   if (!before) return null
   return before.value + ((after.value - before.value) * (at - before.at)) / (after.at - before.at)
 }
-
-/** hourSteps are the distances between ticks of a range that is too short for days, in hours. */
-const hourSteps = [1, 2, 3, 6, 12]
-
-/** timeTicks are local midnights, or local hours where fewer than three days are shown. */
-export function timeTicks(from: number, to: number, zone: string, most: number): { at: number[]; hours: boolean } {
-  const hours = (to - from) / 3_600_000
-  if (hours >= 72) return { at: dayTicks(from, to, zone, most), hours: false }
-  const step = hourSteps.find((s) => hours / s <= most) ?? 24
-  const at: number[] = []
-  // Local whole hours are whole quarters of an hour everywhere; those of which the hour is a multiple stay.
-  for (let tick = Math.ceil(from / 900_000) * 900_000; tick <= to; tick += 900_000) {
-    const local = fromAbsolute(tick, zone)
-    if (local.minute === 0 && local.hour % step === 0) at.push(tick)
-  }
-  return { at, hours: true }
-}

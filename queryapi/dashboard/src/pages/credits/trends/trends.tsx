@@ -150,7 +150,7 @@ function Course({ workspace, usage, view, zone, weekStart }: CourseProps) {
 const weekdays = ['sunday', 'monday', 'tuesday', 'wednesday', 'thursday', 'friday', 'saturday']
 
 /** useTones keeps the colours of series while figures move. */
-function useTones(usage: Schemas['Usage']): ReadonlyMap<string, Tone> {
+export function useTones(usage: Schemas['Usage']): ReadonlyMap<string, Tone> {
   const held = useRef<{ group: string; tones: ReadonlyMap<string, Tone> }>({ group: '', tones: new Map() })
   const keys = usage.series.map((one) => one.key).join('\u0000')
   const group = usage.group_by
