@@ -69,6 +69,7 @@ system: ## Install strace and Chromium, which tests use, where apt-get and root 
 
 test: engine page issuer broker system page-test ## Run every test with the real stores, in a browser and under the race detector.
 	go test -timeout 25m $(TEST_FLAGS) ./...
+	$(MAKE) --no-print-directory browser
 	$(MAKE) --no-print-directory race
 
 page-test: $(PAGE_TOOLS) ## Check the page's types and test its logic.
