@@ -4,6 +4,7 @@ import { instant } from '../../format'
 import { Dialog, DialogFoot } from '../../parts/dialog'
 import { Problem } from './problem'
 import type { Props } from './show'
+import { headline } from './words'
 
 /** noteLimit is how long a note may be, in characters; the API takes no longer one. */
 const noteLimit = 1000
@@ -51,7 +52,7 @@ function AcknowledgeDialog({ workspace, incident, onClose }: DialogProps) {
         }}
       >
         <p className="soft">
-          <bdi>{incident.message}</bdi>
+          <bdi>{headline(incident).title}</bdi>
         </p>
         <div className="field">
           <label htmlFor={id}>Note, if there is something to say</label>
