@@ -1,8 +1,9 @@
+import { useState } from 'react'
 import { amount } from '../../format'
 import { Combo, type Option } from '../../parts/combo'
 import { useMedia } from '../../parts/media'
 import type { Names } from './names'
-import { type EntryType, entryTypes, fieldsOf, noCampaign, presets, type Range, type View } from './view'
+import { type EntryType, entryTypes, fieldsOf, isSensibleDay, noCampaign, presets, type Range, type View } from './view'
 import { typeWords } from './words'
 
 type Props = {
@@ -94,29 +95,36 @@ function RangeFields({ view, range, zone, onChange }: Omit<Props, 'names'>) {
           {view.preset === null ? <option value="">Chosen days</option> : null}
         </select>
       </div>
-      <div className="field">
-        <label htmlFor="log-from">From</label>
-        <input
-          id="log-from"
-          type="date"
-          className="input"
-          value={days.from}
-          {...(days.to ? { max: days.to } : {})}
-          onChange={(event) => pick('from', event.target.value)}
-        />
-      </div>
-      <div className="field">
-        <label htmlFor="log-to">Through</label>
-        <input
-          id="log-to"
-          type="date"
-          className="input"
-          value={days.to}
-          {...(days.from ? { min: days.from } : {})}
-          onChange={(event) => pick('to', event.target.value)}
-        />
-      </div>
+      <DayField id="log-from" label="From" value={days.from} min="2000-01-01" max={days.to} onPick={(day) => pick('from', day)} />
+      <DayField id="log-to" label="Through" value={days.to} min={days.from} max="2099-12-31" onPick={(day) => pick('to', day)} />
     </>
+  )
+}
+
+type DayProps = { id: string; label: string; value: string; min: string; max: string; onPick: (day: string) => void }
+
+/** DayField takes a day once it is whole: while a year is typed, its first digits are years as well. */
+function DayField({ id, label, value, min, max, onPick }: DayProps) {
+  const [draft, setDraft] = useState<string | null>(null)
+  return (
+    <div className="field">
+      <label htmlFor={id}>{label}</label>
+      <input
+        id={id}
+        type="date"
+        className="input"
+        value={draft ?? value}
+        {...(min ? { min } : {})}
+        {...(max ? { max } : {})}
+        onBlur={() => setDraft(null)}
+        onChange={(event) => {
+          const day = event.target.value
+          const whole = day === '' || isSensibleDay(day)
+          setDraft(whole ? null : day)
+          if (whole) onPick(day)
+        }}
+      />
+    </div>
   )
 }
 

@@ -27,6 +27,11 @@ export function HistoryPanel({ workspace, zone, weekStart, mayExport }: Props) {
   const names = useNames(workspace, range)
   const wrong = backwards(range)
   const change = (changes: Record<string, string | null>) => navigate(withQuery(place, changes), { replace: true })
+  const clear = () => {
+    change(cleared)
+    // The button that was pressed goes.
+    document.getElementById('log-preset')?.focus()
+  }
   return (
     <Panel
       title="Entries"
@@ -58,7 +63,7 @@ export function HistoryPanel({ workspace, zone, weekStart, mayExport }: Props) {
           The range ends before it begins.
         </p>
       ) : (
-        <Log workspace={workspace} zone={zone} view={view} range={range} names={names} onClear={() => change(cleared)} />
+        <Log workspace={workspace} zone={zone} view={view} range={range} names={names} onClear={clear} />
       )}
       {exporting ? (
         <ExportDialog

@@ -22,6 +22,13 @@ describe('the address', () => {
     })
   })
 
+  it('knows no days that there are not, and none before there can be entries', () => {
+    for (const day of ['2026-02-30', '2026-13-01', '0202-11-18', '1999-12-31', '2100-01-01', '2026-1-1']) {
+      expect(view(`from=${day}&to=${day}`)).toMatchObject({ preset: 'all', from: null, to: null })
+    }
+    expect(view('from=2024-02-29&to=0001-01-01T00:00:00Z')).toMatchObject({ from: '2024-02-29', to: null })
+  })
+
   it('tells unattributed consumption from no filter', () => {
     expect(view('campaign=~').campaign).toBe('')
     expect(view('campaign=').campaign).toBeNull()

@@ -69,10 +69,23 @@ export function viewOf(query: URLSearchParams): View {
 
 const isDay = (text: string) => /^\d{4}-\d{2}-\d{2}$/.test(text)
 
+/** inReach are the years in which there can be entries (DESIGN section 3). */
+const inReach = (year: number) => year >= 2000 && year < 2100
+
+/** isSensibleDay tells of a day that there is and in which there can be entries. */
+export function isSensibleDay(text: string): boolean {
+  try {
+    return isDay(text) && inReach(parseDate(text).year)
+  } catch {
+    return false // the 30th of February
+  }
+}
+
 function sensible(text: string | null): string | null {
-  if (text === null || Number.isNaN(Date.parse(text))) return null
+  if (text === null || isSensibleDay(text)) return text
   // What has no zone would mean another instant in another place.
-  return isDay(text) || /T.*(Z|[+-]\d{2}:\d{2})$/i.test(text) ? text : null
+  if (!/^\d{4}-\d{2}-\d{2}T.*(Z|[+-]\d{2}:\d{2})$/i.test(text)) return null
+  return inReach(new Date(text).getUTCFullYear()) ? text : null
 }
 
 /** Range is [from, to) in RFC 3339; undefined: open. */
