@@ -12,6 +12,10 @@ type Props = {
   /** What an emptied field means. */
   none: string
   onChange: (key: string) => void
+  /** Where there are more options than are at hand: what was typed, so that others can be brought. */
+  onSearch?: (typed: string) => void
+  /** The label is said, not seen, where the place says enough. */
+  quiet?: boolean
 }
 
 /** found are the options with what was typed in them, in any case. */
@@ -42,7 +46,7 @@ export function moved(key: string, active: number, count: number): number | null
  * Combo chooses one of many by typing a part of it (the combobox of the ARIA Authoring Practices, with a list that
  * focus stays out of). It is our own because the library's hides the rest of the page while it is open.
  */
-export function Combo({ label, options, value, none, onChange }: Props) {
+export function Combo({ label, options, value, none, onChange, onSearch, quiet = false }: Props) {
   const id = useId()
   const [open, setOpen] = useState(false)
   const [typed, setTyped] = useState<string | null>(null)
@@ -52,6 +56,7 @@ export function Combo({ label, options, value, none, onChange }: Props) {
   const chosen = options.find((option) => option.key === value)
   const shown = open ? found(options, typed ?? '') : []
   const show = () => {
+    onSearch?.('')
     setOpen(true)
     setActive(Math.max(options.indexOf(chosen ?? (options[0] as Option)), 0))
   }
@@ -88,7 +93,9 @@ export function Combo({ label, options, value, none, onChange }: Props) {
   const active_ = shown[active]
   return (
     <div className="combo field">
-      <label htmlFor={id}>{label}</label>
+      <label htmlFor={id} className={quiet ? 'hidden-visually' : undefined}>
+        {label}
+      </label>
       <div className="combo-field">
         <input
           ref={field}
@@ -109,6 +116,7 @@ export function Combo({ label, options, value, none, onChange }: Props) {
           onKeyDown={keyed}
           onChange={(event) => {
             setTyped(event.target.value)
+            onSearch?.(event.target.value)
             setOpen(true)
             setActive(0)
           }}

@@ -2,7 +2,7 @@ import { decimal, micro } from '../../credits'
 import { amount, clock, day, dayShort, instant, month, rounded } from '../../format'
 import type { Data, Stop, Tone, View } from './model'
 
-/** Row is a line beside the cursor: an exact amount or an estimate. */
+/** Row is a line beside the cursor: an exact amount as a decimal string, or an estimate as it is written. */
 export type Row = { tone: Tone | 'total' | 'previous' | 'ahead'; name: string; value: string }
 
 /** Told is what is said of a bucket: seen, and as words. */
@@ -38,7 +38,7 @@ export function teller({ data, view, hidden, zone, bucket }: Context): Telling {
     }
     const told = rows.map((row) => `${row.name} ${amount(row.value)}`)
     const ahead = data.ahead[stop.ahead]
-    const lines = rows.map((row) => ({ ...row, value: amount(row.value) }))
+    const lines = [...rows]
     if (ahead && hidden.size === 0) {
       const line = aheadRow(data, ahead, view, stop.used >= 0)
       lines.push(line)

@@ -1,11 +1,10 @@
 import { useState } from 'react'
-import { Button, Menu, MenuItem, MenuTrigger, Popover } from 'react-aria-components'
 import { ApiError, type Schemas } from '../../../api/client'
 import { refused, save } from '../../../parts/file'
 import { Icon } from '../../../parts/icon'
+import { Menu } from '../../../parts/menu'
 import { what } from '../../../parts/states'
 import { exportUrl, type File, files } from './exporturl'
-import '../../../parts/combo.css'
 
 type Props = { workspace: string; usage: Schemas['Usage']; zone: string; campaign: string | null }
 
@@ -28,22 +27,17 @@ export function ExportMenu({ workspace, usage, zone, campaign }: Props) {
   }
   return (
     <>
-      <MenuTrigger>
-        <Button className="button" isDisabled={busy}>
-          <Icon name="export" />
-          {busy ? 'Asking' : 'Export'}
-        </Button>
-        <Popover className="combo-popover trends-menu" placement="bottom end" offset={4}>
-          <Menu className="combo-list" onAction={(key) => void begin(key as File)}>
-            {files.map(({ key, text }) => (
-              <MenuItem key={key} id={key} className="combo-option" textValue={text}>
-                {text}
-                {campaign !== null && key !== 'events-csv' ? <span className="combo-hint soft">all campaigns</span> : null}
-              </MenuItem>
-            ))}
-          </Menu>
-        </Popover>
-      </MenuTrigger>
+      <Menu
+        busy={busy}
+        label={
+          <>
+            <Icon name="export" />
+            {busy ? 'Asking' : 'Export'}
+          </>
+        }
+        items={files.map((file) => (campaign !== null && file.key !== 'events-csv' ? { ...file, hint: 'all campaigns' } : file))}
+        onChoose={(key) => void begin(key as File)}
+      />
       {error ? (
         <p className="notice notice-bad trends-export-error" role="alert">
           <Icon name="bad" />

@@ -1,11 +1,11 @@
-import { useState } from 'react'
+import { memo, useState } from 'react'
 import { decimal, micro, sum } from '../../../credits'
 import { Amount, fractionWidth } from '../../../parts/amount'
 import type { Data, Series, View } from '../../../parts/chart/model'
 import { spanText } from '../../../parts/chart/telling'
 
-/** firstRows is how many buckets are shown before one asks for all: thousands of rows take a moment. */
-const firstRows = 200
+/** firstRows is how many buckets are shown before one asks for all: amounts take longer to write than one would think. */
+const firstRows = 60
 
 type Props = { data: Data; view: View; zone: string; bucket: string; label: string }
 
@@ -23,7 +23,6 @@ export function UsageTable({ data, view, zone, bucket, label }: Props) {
         <thead>
           <tr>
             <th scope="col">Time</th>
-            {series.length === 1 ? null : series.map((one) => <NameHead key={one.key} series={one} />)}
             <th scope="col" className="num">
               Total
             </th>
@@ -32,39 +31,27 @@ export function UsageTable({ data, view, zone, bucket, label }: Props) {
                 Period before
               </th>
             ) : null}
+            {series.length === 1 ? null : series.map((one) => <NameHead key={one.key} series={one} />)}
           </tr>
         </thead>
         <tbody>
           {rows.slice(0, all ? undefined : firstRows).map(({ start, end, complete, i }, row) => (
-            <tr key={start}>
-              <th scope="row" className="nowrap">
-                {spanText(start, end, zone, bucket)}
-                {complete ? null : <span className="soft small"> still being counted</span>}
-              </th>
-              {series.length === 1
-                ? null
-                : series.map((one) => (
-                    <td key={one.key} className="num">
-                      <Amount value={one.amounts[i] ?? '0'} />
-                    </td>
-                  ))}
-              <td className="num">
-                <Amount value={totals[row] ?? '0'} fraction={totalWidth} />
-              </td>
-              {previous ? <td className="num">{previous[i] === undefined ? null : <Amount value={previous[i]} />}</td> : null}
-            </tr>
+            <Row
+              key={start}
+              time={spanText(start, end, zone, bucket)}
+              complete={complete}
+              width={totalWidth}
+              amounts={[
+                totals[row] ?? '0',
+                ...(previous ? [previous[i] ?? ''] : []),
+                ...(series.length === 1 ? [] : series.map((one) => one.amounts[i] ?? '0')),
+              ].join(' ')}
+            />
           ))}
         </tbody>
         <tfoot>
           <tr>
             <th scope="row">Total of the range</th>
-            {series.length === 1
-              ? null
-              : series.map((one) => (
-                  <td key={one.key} className="num">
-                    <Amount value={one.total} />
-                  </td>
-                ))}
             <td className="num">
               <Amount value={sum(series.map((one) => one.total))} />
             </td>
@@ -73,6 +60,13 @@ export function UsageTable({ data, view, zone, bucket, label }: Props) {
                 <Amount value={sum(data.previous?.amounts ?? [])} />
               </td>
             ) : null}
+            {series.length === 1
+              ? null
+              : series.map((one) => (
+                  <td key={one.key} className="num">
+                    <Amount value={one.total} />
+                  </td>
+                ))}
           </tr>
         </tfoot>
       </table>
@@ -94,6 +88,26 @@ function NameHead({ series }: { series: Series }) {
     </th>
   )
 }
+
+type RowProps = { time: string; complete: boolean; width: number; amounts: string }
+
+/** Row is a bucket; its amounts are one text, so that a row that has not changed is left alone. */
+const Row = memo(function Row({ time, complete, width, amounts }: RowProps) {
+  return (
+    <tr>
+      <th scope="row" className="nowrap">
+        {time}
+        {complete ? null : <span className="soft small"> still being counted</span>}
+      </th>
+      {amounts.split(' ').map((amount, column) => (
+        // biome-ignore lint/suspicious/noArrayIndexKey: columns keep their place
+        <td key={column} className="num">
+          {amount === '' ? null : <Amount value={amount} {...(column === 0 ? { fraction: width } : {})} />}
+        </td>
+      ))}
+    </tr>
+  )
+})
 
 /** runningOf adds amounts up exactly. */
 export function runningOf(amounts: string[]): string[] {

@@ -67,6 +67,7 @@ export function ViewTools({ workspace, view, range, chosen, campaignName, onChan
         workspace={workspace}
         campaign={view.campaign}
         name={campaignName}
+        range={range}
         onChange={(campaign) => onChange({ campaign: campaign === '' ? noCampaign : campaign })}
       />
       <label className="trends-field">
@@ -130,8 +131,7 @@ function BucketOption({ value, text, range, chosen }: OptionProps) {
   const now = value === 'auto' ? buckets.find((b) => b.value === chosen)?.text : undefined
   return (
     <option value={value} disabled={out}>
-      {text}
-      {now ? `: ${now}` : ''}
+      {now ? `Auto: ${now}` : text}
       {out ? ` (more than ${mostPoints.toLocaleString('en')} points)` : ''}
     </option>
   )

@@ -52,9 +52,9 @@ export function Trends({ me, workspace, zone, chosen }: Props) {
       }
     >
       {ignored ? (
-        <p className="notice" role="status">
+        <p className="notice trends-notice" role="status">
           <Icon name="warn" />
-          {ignored}
+          <span>{ignored}</span>
         </p>
       ) : null}
       {chosen.range === null && balance.isError ? (
