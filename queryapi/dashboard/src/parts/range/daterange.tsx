@@ -1,5 +1,5 @@
 import { type CalendarDate, fromAbsolute, parseDate, toCalendarDate } from '@internationalized/date'
-import { useEffect, useState } from 'react'
+import { useEffect, useRef, useState } from 'react'
 import {
   Button,
   CalendarCell,
@@ -45,9 +45,16 @@ export default function DateRange({ from, to, zone, weekStart, onChange }: Props
   const shown = daysOf(from, to, zone)
   const text = `${shown.start} ${shown.end}`
   const [draft, setDraft] = useState<Days | null>(shown)
+  // The calendar closes in the turn in which it has both days, before they are drawn.
+  const newest = useRef(draft)
+  const write = (days: Days | null) => {
+    newest.current = days
+    setDraft(days)
+  }
   // biome-ignore lint/correctness/useExhaustiveDependencies: the text is the days
-  useEffect(() => setDraft(shown), [text])
-  const take = (days: Days | null) => {
+  useEffect(() => write(shown), [text])
+  const take = () => {
+    const days = newest.current
     if (!days || days.start.compare(days.end) > 0 || days.start.compare(first) < 0 || days.end.compare(last) > 0) return
     if (`${days.start} ${days.end}` === text) return
     onChange(begin(days.start, zone), begin(days.end.add({ days: 1 }), zone))
@@ -60,12 +67,12 @@ export default function DateRange({ from, to, zone, weekStart, onChange }: Props
       minValue={first}
       maxValue={last}
       firstDayOfWeek={weekStart.slice(0, 3) as Weekday}
-      onChange={(days) => setDraft(days as Days | null)}
-      onBlur={() => take(draft)}
-      onOpenChange={(open) => !open && take(draft)}
+      onChange={write}
+      onBlur={take}
+      onOpenChange={(open) => !open && take()}
       shouldForceLeadingZeros={false}
     >
-      <Group className="daterange-field" onKeyDown={(event) => event.key === 'Enter' && take(draft)}>
+      <Group className="daterange-field" onKeyDown={(event) => event.key === 'Enter' && take()}>
         <DateInput slot="start">{(segment) => <DateSegment className="daterange-part" segment={segment} />}</DateInput>
         <span aria-hidden="true">to</span>
         <DateInput slot="end">{(segment) => <DateSegment className="daterange-part" segment={segment} />}</DateInput>
