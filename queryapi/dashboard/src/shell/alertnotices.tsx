@@ -4,13 +4,14 @@ import { clock } from '../format'
 import { Badge } from '../parts/badge'
 import { Icon } from '../parts/icon'
 import { Link } from '../parts/link'
+import { useMedia } from '../parts/media'
 import { paths } from '../router'
-import { type Notice, noticesAfter } from './notices'
+import { announcement, type Notice, noticesAfter } from './notices'
 import { useZone } from './zone'
 import './alertnotices.css'
 
 /** shown is how many stand on the page at once: more would cover it. */
-const shown = 3
+const shownAtOnce = 3
 
 /** AlertNotices tells of alerts as they come, whatever is looked at; they stay until they are dismissed. */
 export function AlertNotices({ workspace }: { workspace: string }) {
@@ -24,6 +25,7 @@ export function AlertNotices({ workspace }: { workspace: string }) {
     seen.current = alert
     setNotices((before) => noticesAfter(before, alert))
   }, [alert])
+  const said = useAnnouncement(notices)
   const dismiss = (ids: string[]) => {
     const inside = list.current?.contains(document.activeElement)
     setNotices((before) => before.filter((notice) => !ids.includes(notice.incident_id)))
@@ -35,16 +37,13 @@ export function AlertNotices({ workspace }: { workspace: string }) {
       })
     }
   }
+  const shown = useMedia('(max-width: 40rem)') ? 1 : shownAtOnce
   const more = notices.length - shown
   return (
     <>
-      <div role="log" aria-label="New alerts" aria-live="polite" className="hidden-visually">
-        {notices.map((notice) => (
-          <p key={`${notice.incident_id} ${notice.state}`}>
-            {notice.state === 'resolved' ? 'Alert resolved' : 'Alert'}: {notice.message}
-          </p>
-        ))}
-      </div>
+      <p className="hidden-visually" role="status">
+        {said}
+      </p>
       {notices.length > 0 ? (
         <section className="alert-toasts" aria-label="New alerts" ref={list}>
           {notices.slice(0, shown).map((notice) => (
@@ -69,6 +68,25 @@ export function AlertNotices({ workspace }: { workspace: string }) {
       ) : null}
     </>
   )
+}
+
+/** gathering is for how long alerts are gathered before they are read out, in milliseconds. */
+const gathering = 1_000
+
+/** useAnnouncement is what to say of notices that came since it was last said. */
+function useAnnouncement(notices: Notice[]): string {
+  const [said, setSaid] = useState('')
+  const told = useRef(new Set<string>())
+  useEffect(() => {
+    const id = ({ incident_id, state }: Notice) => `${incident_id} ${state}`
+    const timer = window.setTimeout(() => {
+      const fresh = notices.filter((notice) => !told.current.has(id(notice)))
+      told.current = new Set(notices.map(id))
+      if (fresh.length > 0) setSaid(announcement(fresh))
+    }, gathering)
+    return () => window.clearTimeout(timer)
+  }, [notices])
+  return said
 }
 
 function Toast({ workspace, notice, onDismiss }: { workspace: string; notice: Notice; onDismiss: () => void }) {
