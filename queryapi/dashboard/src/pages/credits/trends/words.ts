@@ -1,5 +1,5 @@
 import type { Schemas } from '../../../api/client'
-import { decimal, less, micro, sum } from '../../../credits'
+import { decimal, isZero, less, micro, sum } from '../../../credits'
 import { amount, day, percent, rounded } from '../../../format'
 
 type Usage = Schemas['Usage']
@@ -14,6 +14,7 @@ export type Delta = { way: 'more' | 'fewer' | 'same'; text: string }
 /** deltaOf says how much more or less was used than in as many buckets before; null: not known. */
 export function deltaOf({ total, previous }: Pick<Usage, 'total' | 'previous'>): Delta | null {
   if (!previous || previous.points.length === 0) return null
+  if (isZero(previous.total)) return isZero(total) ? null : { way: 'more', text: 'Nothing was used in the same time before' }
   const difference = micro(total) - micro(previous.total)
   if (difference === 0n) return { way: 'same', text: 'As many as in the same time before' }
   const way = difference > 0n ? 'more' : 'fewer'
