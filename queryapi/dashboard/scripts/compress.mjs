@@ -14,7 +14,9 @@ for (const name of readdirSync(dist, { recursive: true })) {
   const path = join(dist, name)
   if (!/\.(js|css|html|svg)$/.test(name) || !statSync(path).isFile()) continue
   const plain = readFileSync(path)
-  const br = brotliCompressSync(plain, { params: { [constants.BROTLI_PARAM_QUALITY]: 11, [constants.BROTLI_PARAM_SIZE_HINT]: plain.length } })
+  const br = brotliCompressSync(plain, {
+    params: { [constants.BROTLI_PARAM_QUALITY]: 11, [constants.BROTLI_PARAM_SIZE_HINT]: plain.length },
+  })
   if (/\.(js|css)$/.test(name)) total += br.length
   if (plain.length < least) continue
   writeFileSync(`${path}.br`, br)
@@ -22,6 +24,8 @@ for (const name of readdirSync(dist, { recursive: true })) {
 }
 console.log(`scripts and styles: ${(total / 1000).toFixed(1)} kB compressed, of at most ${most / 1000} kB`)
 if (total > most) {
-  console.error('the page has grown too large: see what has come in with npx vite-bundle-visualizer, or load it when it is needed')
+  console.error(
+    'the page has grown too large: see what has come in with npx vite-bundle-visualizer, or load it when it is needed',
+  )
   process.exit(1)
 }
