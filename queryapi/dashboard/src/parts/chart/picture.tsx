@@ -42,7 +42,12 @@ export const Picture = memo(function Picture({ drawing, data, view, ticks, size:
         </g>
       ))}
       {drawing.partial ? <path d={drawing.partial} fill={`url(#${id}p)`} /> : null}
-      {drawing.previous ? <path className="chart-previous" d={drawing.previous} /> : null}
+      {drawing.previous ? (
+        <>
+          <path className="chart-previous chart-previous-under" d={drawing.previous} />
+          <path className="chart-previous" d={drawing.previous} />
+        </>
+      ) : null}
       {drawing.ahead ? <path className="chart-ahead" d={drawing.ahead.line} /> : null}
       {drawing.levels.map((level) => (
         <g key={level.name} className="chart-level">

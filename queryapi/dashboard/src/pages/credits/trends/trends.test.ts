@@ -137,6 +137,7 @@ describe('the words', () => {
   it('tell what it comes to, and warn of more than remains', () => {
     expect(outcomeOf(usage, '10', 'UTC')).toEqual({ text: 'Forecast to 1 Jan 1970: 20 (18 to 23)', warning: null })
     expect(outcomeOf(usage, '9', 'UTC')?.warning).toContain('more than remain now')
+    expect(outcomeOf(usage, '-3', 'UTC')?.warning).toBe('At this rate 10 more credits are used by 1 Jan 1970, and none remain.')
     expect(outcomeOf(usage, null, 'UTC')?.warning).toBeNull()
     expect(outcomeOf({ ...usage, forecast: [] }, '9', 'UTC')).toBeNull()
   })

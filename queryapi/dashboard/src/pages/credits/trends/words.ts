@@ -34,10 +34,15 @@ export function outcomeOf(usage: Usage, remaining: string | null, zone: string):
   const used = Number(usage.total)
   const [p10, p50, p90] = [last.p10, last.p50, last.p90].map((p) => rounded(used + Number(p)))
   const end = day(Date.parse(last.end) - 1, zone)
-  const beyond = remaining === null ? null : less(last.p50, remaining)
-  const warning =
-    beyond !== null && micro(beyond) > 0n
-      ? `At this rate ${rounded(last.p50)} more credits are used by ${end}. That is ${rounded(beyond)} more than remain now.`
-      : null
+  const warning = remaining === null ? null : warningOf(last.p50, remaining, end)
   return { text: `Forecast to ${end}: ${p50} (${p10} to ${p90})`, warning }
+}
+
+/** warningOf says that more is expected than remains; null: it does not. */
+function warningOf(expected: string, remaining: string, end: string): string | null {
+  const beyond = less(expected, remaining)
+  if (micro(beyond) <= 0n || micro(expected) <= 0n) return null
+  const more = `At this rate ${rounded(expected)} more credits are used by ${end}`
+  if (micro(remaining) <= 0n) return `${more}, and none remain.`
+  return `${more}. That is ${rounded(beyond)} more than remain now.`
 }
