@@ -12,7 +12,7 @@ import { execFileSync } from 'node:child_process'
 import { existsSync, mkdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { type Browser, type BrowserContext, chromium, type Page } from 'playwright-core'
-import { expect, inject } from 'vitest'
+import { expect, inject, vi } from 'vitest'
 
 /** What setup.ts provides. */
 export type Stack = {
@@ -161,16 +161,17 @@ export async function use(workspace: string, events: { campaign?: string; credit
 /** counted waits until everything that was accepted so far is in the figures of a workspace. */
 export async function counted(workspace: string) {
   const from = Date.now()
-  await expect
-    .poll(async () => {
+  await vi.waitUntil(
+    async () => {
       const response = await fetch(`${stack.url}/v1/workspaces/${workspace}/balance`, {
         headers: { Authorization: `Bearer ${stack.token}` },
       })
       if (!response.ok) return false
       const { freshness } = await response.json()
       return Date.parse(freshness.watermark) > from
-    })
-    .toBe(true)
+    },
+    { timeout: 30_000, interval: 100 },
+  )
 }
 
 /** exact is what the page shows of amounts within a place, as the API's strings. */
