@@ -24,13 +24,15 @@ func boundBursts(amounts []float64, usedHours int) []float64 {
 	}
 	out := slices.Clone(amounts)
 	kept, excess := 0.0, 0.0
-	days, lastDay := 0.0, -1
+	days, began := 0.0, -hoursPerDay
 	for i, amount := range amounts {
 		if amount > bound {
 			excess += amount - bound
 			out[i] = bound
-			if day := i / hoursPerDay; day != lastDay {
-				days, lastDay = days+1, day
+			// Days begin with bursts: were they cut at the instant's hour, one of
+			// two hours would be two of them for an hour a day.
+			if i-began >= hoursPerDay {
+				days, began = days+1, i
 			}
 		}
 		kept += out[i]
