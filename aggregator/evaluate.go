@@ -46,30 +46,38 @@ func (w *watch) readRules(ctx context.Context, p *part, looked map[string]bool) 
 		if len(ids) == 0 {
 			continue
 		}
-		rows := make(map[string][]schemas.AlertRule)
-		bound := rollup.Parameters{}
-		bound.Strings("workspaces", ids)
-		err := w.a.query(ctx, "rules", rulesQuery, bound, func(scan func(...any) error) error {
-			rule, err := schemas.ScanAlertRule(scan)
-			if errors.Is(err, schemas.ErrUnreadableRule) {
-				// One that a later version wrote stops no other.
-				w.a.log.ErrorContext(ctx, "an alert rule is not evaluated", "error", err)
-				return nil
-			}
-			rows[rule.WorkspaceID] = append(rows[rule.WorkspaceID], rule)
+		if err := w.readRulesOf(ctx, p, ids, looked); err != nil {
 			return err
-		})
-		if err != nil {
-			return err
-		}
-		for _, id := range ids {
-			ws, inForce := p.workspaces[id], schemas.RulesInForce(id, rows[id])
-			if !slices.EqualFunc(ws.rules, inForce, func(a, b schemas.AlertRule) bool { return a.RuleID == b.RuleID && a.Version == b.Version }) {
-				ws.rules, looked[id] = inForce, true
-			}
 		}
 	}
 	p.rulesKnown, p.rulesCount = true, count
+	return nil
+}
+
+// readRulesOf reads the rules of workspaces.
+func (w *watch) readRulesOf(ctx context.Context, p *part, ids []string, looked map[string]bool) error {
+	rows := make(map[string][]schemas.AlertRule)
+	bound := rollup.Parameters{}
+	bound.Strings("workspaces", ids)
+	err := w.a.query(ctx, "rules", rulesQuery, bound, func(scan func(...any) error) error {
+		rule, err := schemas.ScanAlertRule(scan)
+		if errors.Is(err, schemas.ErrUnreadableRule) {
+			// One that a later version wrote stops no other.
+			w.a.log.ErrorContext(ctx, "an alert rule is not evaluated", "error", err)
+			return nil
+		}
+		rows[rule.WorkspaceID] = append(rows[rule.WorkspaceID], rule)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	for _, id := range ids {
+		ws, inForce := p.workspaces[id], schemas.RulesInForce(id, rows[id])
+		if !slices.EqualFunc(ws.rules, inForce, func(a, b schemas.AlertRule) bool { return a.RuleID == b.RuleID && a.Version == b.Version }) {
+			ws.rules, looked[id] = inForce, true
+		}
+	}
 	return nil
 }
 
@@ -110,7 +118,9 @@ const ledgerReads = 3
 // evaluateOne evaluates the rules of a workspace. Its ledger is read before its
 // usage, because it says between which instants to sum up; so a grant may be
 // missing although what was used of it is not, and whatever is about to be
-// told is told only if the ledger, read again after the usage, is the same.
+// told is told only if the ledger, read again after the usage, is the same. So
+// are the rules: usage that came after a rule was changed is not its old
+// revision's to tell of.
 func (w *watch) evaluateOne(ctx context.Context, p *part, ws *workspace, watermark schemas.Millis) error {
 	for range ledgerReads {
 		figures, err := w.figures(ctx, ws, watermark)
@@ -129,6 +139,9 @@ func (w *watch) evaluateOne(ctx context.Context, p *part, ws *workspace, waterma
 			if err := w.readEntries(ctx, p, []string{ws.id}, changed); err != nil {
 				return err
 			}
+			if err := w.readRulesOf(ctx, p, []string{ws.id}, changed); err != nil {
+				return err
+			}
 			if len(changed) > 0 {
 				continue
 			}
@@ -137,7 +150,7 @@ func (w *watch) evaluateOne(ctx context.Context, p *part, ws *workspace, waterma
 		ws.book, ws.recall = book, ws.recall && !p.begun && ws.projectedAt == schemas.NoInstant
 		return w.record(ctx, p, ws, transitions)
 	}
-	return errors.New("its ledger changes while it is read")
+	return errors.New("its ledger or its rules change while they are read")
 }
 
 // observe steps the rules that watch the watermark itself.
