@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"slices"
 	"strconv"
@@ -104,8 +105,9 @@ func (m *mapping) bind() {
 			m.Fields[name] = e.bind(slot)
 		}
 	}
-	for name, e := range m.Attributes {
-		m.Attributes[name] = e.bind(slot)
+	// In order, so that the same mapping has its columns in the same places.
+	for _, name := range slices.Sorted(maps.Keys(m.Attributes)) {
+		m.Attributes[name] = m.Attributes[name].bind(slot)
 	}
 }
 
