@@ -85,7 +85,7 @@ func TestEveryErrorIsAProblem(t *testing.T) {
 		{"GET", "/v1/workspaces/no%20id/usage", testToken, 404, queryapi.CodeWorkspaceNotFound},
 		{"GET", "/v1/workspaces/a%27%20OR%201=1--/campaigns", testToken, 404, queryapi.CodeWorkspaceNotFound},
 		{"GET", "/v1/workspaces/ws_a/nothing", testToken, 404, queryapi.CodeNotFound},
-		{"GET", "/", testToken, 404, queryapi.CodeNotFound},
+		{"GET", "/nothing", testToken, 404, queryapi.CodeNotFound},
 		{"POST", "/v1/me", testToken, 405, queryapi.CodeMethodNotAllowed},
 		{"DELETE", "/openapi.json", testToken, 405, queryapi.CodeMethodNotAllowed},
 		{"GET", "/v1/me", "", 401, queryapi.CodeUnauthorized},
