@@ -188,7 +188,10 @@ function notEnding(runway: Balance['runway'], last: string | null, zone: string)
 type Void = ((grant: Grant) => void) | null
 
 function Grants({ balance, zone, onVoid }: { balance: Balance; zone: string; onVoid: Void }) {
-  const fraction = fractionWidth(balance.grants.flatMap((g) => [g.remaining, g.credits]))
+  const fraction = {
+    remaining: fractionWidth(balance.grants.map((g) => g.remaining)),
+    credits: fractionWidth(balance.grants.map((g) => g.credits)),
+  }
   if (balance.grants.length === 0) return null
   const open = balance.grants.filter((g) => g.status === 'active' || g.status === 'scheduled')
   const past = balance.grants.filter((g) => !open.includes(g))
@@ -224,13 +227,13 @@ function GrantTable({
 }: {
   grants: Grant[]
   zone: string
-  fraction: number
+  fraction: { remaining: number; credits: number }
   caption: string
   onVoid: Void
 }) {
   return (
     <div className="table-wrap" tabIndex={0} role="region" aria-label={caption}>
-      <table className="table">
+      <table className="table grant-table">
         <caption className="hidden-visually">{caption}</caption>
         <thead>
           <tr>
@@ -260,17 +263,21 @@ function GrantTable({
                 </span>
                 <span className="soft small"> {grant.class}</span>
               </th>
-              <td>
+              <td data-label="Status">
                 <Badge status={grant.status} />
               </td>
-              <td className="num">
-                <Amount value={grant.remaining} fraction={fraction} />
+              <td className="num" data-label="Remaining">
+                <Amount value={grant.remaining} fraction={fraction.remaining} />
               </td>
-              <td className="num">
-                <Amount value={grant.credits} fraction={fraction} />
+              <td className="num" data-label="Granted">
+                <Amount value={grant.credits} fraction={fraction.credits} />
               </td>
-              <td className="nowrap">{day(grant.effective_at, zone)}</td>
-              <td className="nowrap">{grant.expires_at === null ? 'Never' : day(grant.expires_at, zone)}</td>
+              <td className="nowrap" data-label="From">
+                {day(grant.effective_at, zone)}
+              </td>
+              <td className="nowrap" data-label="Expires">
+                {grant.expires_at === null ? 'Never' : day(grant.expires_at, zone)}
+              </td>
               {onVoid ? (
                 <td className="num">
                   {wasGranted(grant) ? (
