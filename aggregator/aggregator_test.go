@@ -354,6 +354,41 @@ func TestProjectionsFollowWhatIsCounted(t *testing.T) {
 	})
 }
 
+// TestHoursWithoutUseAreKept: use is projected from the hours in which it was,
+// whatever hours without any are between: of a pause, or of every day.
+func TestHoursWithoutUseAreKept(t *testing.T) {
+	r := newRig(t)
+	now := r.clock()
+	weeks, full := now.AddDate(0, 0, -28), now.Truncate(time.Hour)
+	paused, resumed := full.AddDate(0, 0, -9), full.AddDate(0, 0, -3)
+	inDays, inHours := full.AddDate(0, 0, 14), full.Add(8*time.Hour)
+	r.steady("ws_a", "cmp_back", 5_000_000, weeks, paused)
+	r.steady("ws_a", "cmp_back", 5_000_000, resumed, now)
+	r.campaign("ws_a", "cmp_back", "ACTIVE", weeks, nil, &inDays)
+	r.campaign("ws_a", "cmp_back", "PAUSED", paused, nil, &inDays)
+	r.campaign("ws_a", "cmp_back", "ACTIVE", resumed, nil, &inDays)
+	for night := full.AddDate(0, 0, -28).Truncate(24 * time.Hour); night.Before(now); night = night.AddDate(0, 0, 1) {
+		for _, id := range []string{"cmp_night", "cmp_nights"} {
+			r.steady("ws_a", id, 12_000_000, night, night.Add(6*time.Hour))
+		}
+	}
+	r.campaign("ws_a", "cmp_night", "ACTIVE", weeks, nil, &inHours)
+	r.campaign("ws_a", "cmp_nights", "ACTIVE", weeks, nil, &inDays)
+	r.counted()
+	r.start()
+
+	var got map[string]projected
+	eventually(t, "projections", func() bool {
+		got = r.projections("ws_a")
+		return len(got) == 5
+	})
+	for id, want := range map[string]float64{"cmp_back": 14 * 24 * 5, "cmp_night": 0, "cmp_nights": 14 * 6 * 12} {
+		if p := got[id]; math.Abs(p.mean-p.used-want) > 0.03*want+0.5 || math.Abs(p.p50-p.used-want) > 0.03*want+0.5 {
+			t.Errorf("%s: %v (p50 %v) more will be used, want %v", id, p.mean-p.used, p.p50-p.used, want)
+		}
+	}
+}
+
 // TestPartitionsAreTakenOver: what one aggregator leaves, another looks after.
 func TestPartitionsAreTakenOver(t *testing.T) {
 	r := newRig(t)
