@@ -96,13 +96,13 @@ func monthWorld() []*monthSpace {
 		id: "expiry", story: "much of a grant expires unused on day 15 at 12:00", campaigns: []string{"cmp"},
 		grants: []monthGrant{{"g1", history + 1000, monthHistory, at(15, 12, 0)}, {"g2", 5000, monthHistory, 0}},
 	}, {
-		id: "quota", story: "a quota of 1500 for `sale`; 400 credits from 10:00 to 12:00 of day 4; paused from 12:00 of day 6 to 12:00 of day 12; a quota of 2500 from 12:00 of day 11", campaigns: []string{"sale", "rest"},
+		id: "quota", story: "a quota of 1500 for `sale`; 350 credits from 10:00 to 12:00 of day 4; paused from 12:00 of day 6 to 12:00 of day 12; a quota of 2500 from 12:00 of day 21", campaigns: []string{"sale", "rest"},
 		grants: []monthGrant{{"g", 100_000, monthHistory, 0}},
 		states: []monthState{
 			{monthHistory, "sale", "ACTIVE", 1500, at(42, 0, 0)}, {at(6, 12, 0), "sale", "PAUSED", 1500, at(42, 0, 0)},
-			{at(11, 12, 0), "sale", "PAUSED", 2500, at(42, 0, 0)}, {at(12, 12, 0), "sale", "ACTIVE", 2500, at(42, 0, 0)},
+			{at(12, 12, 0), "sale", "ACTIVE", 1500, at(42, 0, 0)}, {at(21, 12, 0), "sale", "ACTIVE", 2500, at(42, 0, 0)},
 		},
-		extra: burst("sale", at(4, 10, 0), 8, 50),
+		extra: burst("sale", at(4, 10, 0), 8, 43.75),
 	}, {
 		id: "noise", story: "8 credits up and down around the threshold, every hour from 20:00 of day 10 for a day; topped up on day 13 at 9:00", campaigns: []string{"cmp"},
 		grants: []monthGrant{{"g1", history + 400, monthHistory, 0}, {"g2", 1000, at(13, 9, 0), 0}},
