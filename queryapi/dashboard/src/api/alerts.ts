@@ -2,6 +2,7 @@ import { keepPreviousData, useInfiniteQuery, useMutation, useQuery } from '@tans
 import { api, body, type Schemas } from './client'
 import { queryClient } from './queries'
 import type { paths } from './schema'
+import { askAgain } from './trouble'
 
 type QueryOf<Path extends keyof paths> = paths[Path] extends { get: { parameters: { query?: infer Q } } } ? NonNullable<Q> : never
 
@@ -35,7 +36,7 @@ export function useRules(workspace: string, enabled = true) {
     queryKey: alertsKey(workspace, 'rules'),
     queryFn: ({ signal }) =>
       body(api.GET('/v1/workspaces/{workspace_id}/alerts/rules', { params: of(workspace), signal })).then((r) => r.items),
-    refetchInterval: (query) => (query.state.status === 'error' ? 10_000 : rulesEvery),
+    refetchInterval: (query) => (query.state.status === 'error' ? askAgain(query.state.error) : rulesEvery),
     enabled,
   })
 }

@@ -1,4 +1,5 @@
 import createClient, { type Middleware } from 'openapi-fetch'
+import { noteAnswer } from './clock'
 import type { components, paths } from './schema'
 
 export type Schemas = components['schemas']
@@ -27,16 +28,25 @@ export class ApiError extends Error {
 /** requestTimeout is longer than the server's own bound of 20 seconds. */
 const requestTimeout = 25_000
 
+/** sentAt is when a question was asked, by this device. */
+const sentAt = new Map<string, number>()
+
 const bounded: Middleware = {
-  async onRequest({ request }) {
+  async onRequest({ request, id }) {
+    sentAt.set(id, Date.now())
     const signal = AbortSignal.any([request.signal, AbortSignal.timeout(requestTimeout)])
     return new Request(request, { signal })
   },
-  async onResponse({ response }) {
+  async onResponse({ response, id }) {
+    const sent = sentAt.get(id)
+    sentAt.delete(id)
+    const date = response.headers.get('Date')
+    if (sent !== undefined && date) noteAnswer(date, sent)
     if (response.ok || response.status === 304) return response
     throw await problemOf(response)
   },
-  onError({ error }) {
+  onError({ error, id }) {
+    sentAt.delete(id)
     if (error instanceof DOMException && error.name === 'TimeoutError') {
       return new ApiError(0, 'timeout', 'The server took longer than 25 seconds to answer.')
     }

@@ -1,8 +1,9 @@
-import type { QueryState } from '@tanstack/react-query'
+import type { QueryCacheNotifyEvent, QueryState } from '@tanstack/react-query'
 import { useEffect, useSyncExternalStore } from 'react'
 import type { Schemas } from './client'
 import { noteServerTime } from './clock'
 import { balanceKey, queryClient } from './queries'
+import { retryDelay, waits } from './trouble'
 
 /** How the stream of a workspace is: `live`, being connected, or not to be had for now. */
 export type LiveState = 'live' | 'connecting' | 'off'
@@ -14,6 +15,8 @@ export type Live = { state: LiveState; freshness: Schemas['Freshness'] | null; a
 const refreshEvery = 1_000
 /** pollEvery is how often figures are asked for while there is no stream, in milliseconds. */
 const pollEvery = 15_000
+/** silentAfter is when a stream that says nothing counts as cut, in milliseconds: it says every 2 s how fresh it is. */
+const silentAfter = 30_000
 /** hiddenAfter is how long a hidden page keeps its stream, in milliseconds. */
 const hiddenAfter = 60_000
 
@@ -27,9 +30,11 @@ class Room {
   private attempts = 0
   private timer = 0
   private poll = 0
+  private silent = 0
   private hidden = 0
   private refreshAt = 0
   private refreshTimer = 0
+  private answers = () => {}
 
   constructor(readonly workspace: string) {}
 
@@ -38,12 +43,14 @@ class Room {
     this.listeners.add(listener)
     if (this.listeners.size === 1) {
       document.addEventListener('visibilitychange', this.seen)
+      this.answers = queryClient.getQueryCache().subscribe(this.answered)
       this.connect()
     }
     return () => {
       this.listeners.delete(listener)
       if (this.listeners.size === 0) {
         document.removeEventListener('visibilitychange', this.seen)
+        this.answers()
         this.close()
         this.live = idle
       }
@@ -64,54 +71,87 @@ class Room {
     }
   }
 
+  /** answered takes how fresh an answer is: without a stream that is all that tells. */
+  private answered = (event: QueryCacheNotifyEvent) => {
+    if (event.type !== 'updated' || event.action.type !== 'success') return
+    const { queryKey, state } = event.query
+    if (queryKey[0] !== 'w' || queryKey[1] !== this.workspace) return
+    const freshness = freshnessOf(state.data)
+    if (freshness && !(this.live.freshness && freshness.at <= this.live.freshness.at)) this.set({ freshness })
+  }
+
   private connect() {
-    this.close()
+    this.drop()
     const source = new EventSource(`/v1/workspaces/${encodeURIComponent(this.workspace)}/live`)
     this.source = source
+    this.heard()
+    source.addEventListener('open', () => this.heard())
     source.addEventListener('balance', (event) => {
+      this.heard()
       const balance = JSON.parse(event.data) as Schemas['Balance']
       noteServerTime(balance.freshness.at)
       queryClient.setQueryData(balanceKey(this.workspace), balance)
     })
     source.addEventListener('usage', () => this.refresh())
     source.addEventListener('freshness', (event) => {
+      this.heard()
       const { freshness } = JSON.parse(event.data) as Schemas['LiveFreshness']
       noteServerTime(freshness.at)
       this.attempts = 0
-      window.clearInterval(this.poll)
+      this.endPolling()
+      const back = this.live.state === 'off'
       this.set({ state: 'live', freshness })
+      // What happened meanwhile was told to nobody.
+      if (back) this.everything()
     })
     source.addEventListener('alert', (event) => {
       this.set({ alert: JSON.parse(event.data) as Schemas['LiveAlert'] })
       void queryClient.invalidateQueries({ queryKey: ['w', this.workspace, 'alerts'] })
     })
-    source.onerror = () => {
-      this.set({ state: 'off' })
-      window.clearInterval(this.poll)
-      this.poll = window.setInterval(() => this.everything(), pollEvery)
-      // A browser tries again by itself unless the server refused.
-      if (source.readyState === EventSource.CLOSED) {
-        source.close()
-        this.source = null
-        window.clearTimeout(this.timer)
-        this.timer = window.setTimeout(
-          () => this.connect(),
-          Math.min(1000 * 2 ** this.attempts++, 30_000) * (0.75 + Math.random() / 2),
-        )
-      }
-    }
+    // A browser tries again by itself unless the server refused.
+    source.onerror = () => this.lost(source.readyState === EventSource.CLOSED)
   }
 
-  private close() {
-    window.clearTimeout(this.timer)
+  /** heard waits for the next that the stream says; a connection may be gone without either end knowing. */
+  private heard() {
+    window.clearTimeout(this.silent)
+    this.silent = window.setTimeout(() => this.lost(true), silentAfter)
+  }
+
+  /** lost goes on without the stream, until it is back. */
+  private lost(ended: boolean) {
+    window.clearTimeout(this.silent)
+    if (this.live.state !== 'off') this.set({ state: 'off' })
+    // Not begun anew with every attempt that fails: it would never come to ask.
+    if (!this.poll) this.poll = window.setInterval(() => this.everything(), pollEvery)
+    if (!ended) return
+    this.drop()
+    this.timer = window.setTimeout(() => this.connect(), retryDelay(this.attempts++))
+  }
+
+  private endPolling() {
     window.clearInterval(this.poll)
-    window.clearTimeout(this.refreshTimer)
+    this.poll = 0
+  }
+
+  private drop() {
+    window.clearTimeout(this.timer)
+    window.clearTimeout(this.silent)
     this.source?.close()
     this.source = null
   }
 
+  private close() {
+    this.drop()
+    this.endPolling()
+    window.clearTimeout(this.refreshTimer)
+  }
+
   private everything() {
-    void queryClient.invalidateQueries({ queryKey: ['w', this.workspace] })
+    void queryClient.invalidateQueries({
+      queryKey: ['w', this.workspace],
+      predicate: ({ state }) => state.fetchStatus !== 'fetching' && !waits(state),
+    })
   }
 
   /** refresh asks for what the stream does not carry, at most once a second. */
@@ -142,10 +182,20 @@ const moving = new Set(['usage', 'campaigns', 'campaign', 'history'])
  * due says whether to ask again: not while an answer is under way, which would be thrown away and never come on a
  * busy day, and of a list at most every so many seconds as it has pages, all of which are asked for one by one.
  */
-export function due({ fetchStatus, dataUpdatedAt, data }: QueryState): boolean {
-  if (fetchStatus === 'fetching') return false
+export function due(state: QueryState): boolean {
+  const { fetchStatus, dataUpdatedAt, data } = state
+  if (fetchStatus === 'fetching' || waits(state)) return false
   const pages = (data as { pages?: unknown[] } | undefined)?.pages?.length ?? 1
   return Date.now() - dataUpdatedAt >= (pages - 1) * refreshEvery
+}
+
+/** freshnessOf is how fresh an answer or the last page of a list is. */
+function freshnessOf(data: unknown): Schemas['Freshness'] | undefined {
+  const { freshness, pages } = (data ?? {}) as {
+    freshness?: Schemas['Freshness']
+    pages?: { freshness?: Schemas['Freshness'] }[]
+  }
+  return freshness ?? pages?.at(-1)?.freshness
 }
 
 const rooms = new Map<string, Room>()

@@ -1,7 +1,15 @@
-import { type InfiniteData, keepPreviousData, QueryClient, useInfiniteQuery, useQuery } from '@tanstack/react-query'
+import {
+  type InfiniteData,
+  keepPreviousData,
+  type Query,
+  QueryCache,
+  QueryClient,
+  useInfiniteQuery,
+  useQuery,
+} from '@tanstack/react-query'
 import { ApiError, api, body, type Schemas, type Scope } from './client'
-import { noteServerTime } from './clock'
 import type { paths } from './schema'
+import { askAgain, retries, retryDelay } from './trouble'
 
 type QueryOf<Path extends keyof paths> = paths[Path] extends { get: { parameters: { query?: infer Q } } } ? NonNullable<Q> : never
 
@@ -11,42 +19,59 @@ export type HistoryQuery = QueryOf<'/v1/workspaces/{workspace_id}/history'>
 export type ProjectionQuery = QueryOf<'/v1/workspaces/{workspace_id}/projection'>
 export type WorkspacesQuery = QueryOf<'/v1/workspaces'>
 
-/** worthRetrying says whether asking again may help: nothing is wrong with the question. */
-export function worthRetrying(error: unknown) {
-  if (!(error instanceof ApiError)) return false
-  return error.status === 0 || error.status === 429 || error.status >= 500
+/** shed lets go of figures that whoever looks may not see any more, wherever the page shows them. */
+function shed(error: unknown, query: Query<unknown, unknown, unknown>) {
+  if (!(error instanceof ApiError)) return
+  const me = query.queryKey[0] === 'me'
+  if (error.status === 401) {
+    // The next to sign in may be somebody else.
+    if (me) queryClient.removeQueries({ predicate: (other) => other.queryKey[0] !== 'me' })
+    else void queryClient.invalidateQueries({ queryKey: ['me'] })
+  }
+  if (error.status === 403 && !me && query.state.data !== undefined) {
+    query.setState({ data: undefined })
+    // What else is shown was let in by the same permission.
+    void queryClient.invalidateQueries({ queryKey: ['me'] })
+    void queryClient.invalidateQueries({ queryKey: query.queryKey.slice(0, 2) })
+  }
 }
 
-/** retryDelay is in milliseconds: what the server asks for, else 1, 2, 4 up to 30 s with jitter. */
-export function retryDelay(attempt: number, error: unknown) {
-  if (error instanceof ApiError && error.retryAfter > 0) return Math.min(error.retryAfter, 60) * 1000
-  return Math.min(1000 * 2 ** attempt, 30_000) * (0.75 + Math.random() / 2)
-}
-
-export const queryClient = new QueryClient({
+export const queryClient: QueryClient = new QueryClient({
+  queryCache: new QueryCache({ onError: shed }),
   defaultOptions: {
     queries: {
       // The stream says when a figure has changed; this is for when there is none.
       staleTime: 30_000,
-      retry: (count, error) => count < 2 && worthRetrying(error),
+      retry: retries,
       retryDelay,
       // What failed is asked for again by itself: an outage ends without anybody pressing anything.
-      refetchInterval: (query) => (query.state.status === 'error' && worthRetrying(query.state.error) ? 10_000 : false),
+      refetchInterval: (query) => (query.state.status === 'error' ? askAgain(query.state.error) : false),
       refetchOnWindowFocus: true,
+      // Without a network as well: a question that is held back is never said to have failed.
+      networkMode: 'always',
+      refetchOnReconnect: true,
     },
+    mutations: { networkMode: 'always' },
   },
 })
 
-/** told notes the server's time of an answer with freshness. */
-function told<T extends { freshness: Schemas['Freshness'] }>(answer: T): T {
-  noteServerTime(answer.freshness.at)
-  return answer
-}
-
 const of = (workspace_id: string) => ({ path: { workspace_id } })
 
+/** meEvery is how often the page asks who is there, in milliseconds: a permission may have come or gone. */
+const meEvery = 30_000
+/** backEvery is how often it asks while nobody is, who may have signed in beside it. */
+const backEvery = 10_000
+
 export function useMe() {
-  return useQuery({ queryKey: ['me'], queryFn: ({ signal }) => body(api.GET('/v1/me', { signal })), staleTime: 60_000 })
+  return useQuery({
+    queryKey: ['me'],
+    queryFn: ({ signal }) => body(api.GET('/v1/me', { signal })),
+    staleTime: 60_000,
+    refetchInterval: ({ state }) => {
+      if (state.status !== 'error') return meEvery
+      return Math.min(askAgain(state.error) || meEvery, backEvery)
+    },
+  })
 }
 
 /** can says whether somebody has a scope on a workspace. */
@@ -59,7 +84,7 @@ export const balanceKey = (workspace: string) => ['w', workspace, 'balance'] as 
 export function useBalance(workspace: string) {
   return useQuery({
     queryKey: balanceKey(workspace),
-    queryFn: ({ signal }) => body(api.GET('/v1/workspaces/{workspace_id}/balance', { params: of(workspace), signal })).then(told),
+    queryFn: ({ signal }) => body(api.GET('/v1/workspaces/{workspace_id}/balance', { params: of(workspace), signal })),
   })
 }
 
@@ -67,7 +92,7 @@ export function useUsage(workspace: string, query: UsageQuery, enabled = true) {
   return useQuery({
     queryKey: ['w', workspace, 'usage', query],
     queryFn: ({ signal }): Promise<Schemas['Usage']> =>
-      body(api.GET('/v1/workspaces/{workspace_id}/usage', { params: { ...of(workspace), query }, signal })).then(told),
+      body(api.GET('/v1/workspaces/{workspace_id}/usage', { params: { ...of(workspace), query }, signal })),
     placeholderData: keepPreviousData,
     enabled,
   })
@@ -90,7 +115,7 @@ export function useCampaigns(workspace: string, query: CampaignsQuery, enabled =
           },
           signal,
         }),
-      ).then(told),
+      ),
     initialPageParam: '',
     getNextPageParam: (page) => page.next_cursor ?? undefined,
     placeholderData: keepPreviousData,
@@ -111,7 +136,7 @@ export function useCampaign(
           params: { path: { workspace_id: workspace, campaign_id }, query },
           signal,
         }),
-      ).then(told),
+      ),
     placeholderData: keepPreviousData,
   })
 }
@@ -125,7 +150,7 @@ export function useHistory(workspace: string, query: HistoryQuery, enabled = tru
           params: { ...of(workspace), query: { limit: 100, ...query, ...(pageParam ? { cursor: pageParam } : {}) } },
           signal,
         }),
-      ).then(told),
+      ),
     initialPageParam: '',
     getNextPageParam: (page) => page.next_cursor ?? undefined,
     placeholderData: keepPreviousData,
@@ -140,9 +165,9 @@ export function useProjection(workspace: string, query: ProjectionQuery, enabled
   return useQuery({
     queryKey: ['w', workspace, 'projection', query],
     queryFn: ({ signal }): Promise<Schemas['Outlook']> =>
-      body(api.GET('/v1/workspaces/{workspace_id}/projection', { params: { ...of(workspace), query }, signal })).then(told),
+      body(api.GET('/v1/workspaces/{workspace_id}/projection', { params: { ...of(workspace), query }, signal })),
     placeholderData: keepPreviousData,
-    refetchInterval: ({ state }) => (state.status === 'error' ? (worthRetrying(state.error) ? 10_000 : false) : outlookEvery),
+    refetchInterval: ({ state }) => (state.status === 'error' ? askAgain(state.error) : outlookEvery),
     enabled,
   })
 }

@@ -13,8 +13,15 @@ const wrongClock = 60_000
 export function useNow(every = 1000): number {
   const [now, setNow] = useState(serverNow)
   useEffect(() => {
-    const timer = window.setInterval(() => setNow(serverNow()), every)
-    return () => window.clearInterval(timer)
+    const tick = () => setNow(serverNow())
+    const timer = window.setInterval(tick, every)
+    // What the server said the time was since the first look.
+    tick()
+    const stop = subscribeClock(tick)
+    return () => {
+      window.clearInterval(timer)
+      stop()
+    }
   }, [every])
   return now
 }
@@ -46,18 +53,32 @@ export function FreshnessLine({ live, zone }: { live: Live; zone: string }) {
   )
 }
 
+/**
+ * ageOf tells two things apart, in seconds: how far counting was behind when the server was last heard, and how long
+ * ago that was. Of a server that is not heard nobody knows whether it counts.
+ */
+export function ageOf(freshness: Live['freshness'], now: number): { behind: number; unheard: number } {
+  if (!freshness?.watermark) return { behind: 0, unheard: 0 }
+  const at = Date.parse(freshness.at)
+  return { behind: Math.max(at - Date.parse(freshness.watermark), 0) / 1000, unheard: Math.max(now - at, 0) / 1000 }
+}
+
 /** StaleNotice warns who would take old figures for new ones. */
 export function StaleNotice({ live }: { live: Live }) {
   const now = useNow(5000)
-  const watermark = live.freshness?.watermark
-  const lag = watermark ? (now - Date.parse(watermark)) / 1000 : 0
+  const { behind, unheard } = ageOf(live.freshness, now)
   const offset = useSyncExternalStore(subscribeClock, clockOffset)
   return (
     <>
-      {lag > staleAfter ? (
+      {behind > staleAfter ? (
         <p className="notice notice-warn" role="status">
           <Icon name="warn" />
-          Counting is {duration(lag)} behind. The figures are right up to then; what came after will be added.
+          Counting is {duration(behind + unheard)} behind. The figures are right up to then; what came after will be added.
+        </p>
+      ) : unheard > staleAfter ? (
+        <p className="notice notice-warn" role="status">
+          <Icon name="warn" />
+          Nothing has been heard of the server for {duration(unheard)}. The figures are from before.
         </p>
       ) : null}
       {Math.abs(offset) > wrongClock ? (

@@ -1,5 +1,6 @@
-import { today } from '@internationalized/date'
+import { fromAbsolute, toCalendarDate } from '@internationalized/date'
 import { useId } from 'react'
+import { serverNow } from '../../../api/clock'
 import { Picker } from './picker'
 import { expiresError, grantError, mostScale, type WhatIf } from './view'
 
@@ -80,7 +81,7 @@ function Grant({ zone, draft, onChange }: Pick<Props, 'zone' | 'draft' | 'onChan
           id={expires}
           className="input"
           type="date"
-          min={today(zone).add({ days: 1 }).toString()}
+          min={toCalendarDate(fromAbsolute(serverNow(), zone)).add({ days: 1 }).toString()}
           value={draft.expires}
           aria-invalid={late !== '' || undefined}
           aria-describedby={late ? `${expires}-error` : undefined}

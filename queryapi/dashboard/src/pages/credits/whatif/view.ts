@@ -1,4 +1,5 @@
-import { CalendarDate, parseDate, today } from '@internationalized/date'
+import { CalendarDate, fromAbsolute, parseDate, toCalendarDate } from '@internationalized/date'
+import { serverNow } from '../../../api/clock'
 import type { ProjectionQuery } from '../../../api/queries'
 
 /** What is changed about the future; it stands in the address. */
@@ -73,7 +74,7 @@ export function expiresError(expires: string, zone: string): string {
   if (expires === '') return ''
   const day = dayOf(expires)
   if (day === null) return 'Not a day'
-  return day.compare(today(zone)) > 0 ? '' : 'Tomorrow or later'
+  return day.compare(toCalendarDate(fromAbsolute(serverNow(), zone))) > 0 ? '' : 'Tomorrow or later'
 }
 
 function dayOf(text: string): CalendarDate | null {
