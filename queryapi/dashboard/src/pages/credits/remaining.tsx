@@ -300,22 +300,29 @@ function GrantTable({
   )
 }
 
+/** RemainingSkeleton has the height of a balance with two grants, as most have. */
 function RemainingSkeleton() {
   return (
-    <div className="remaining" role="status">
+    <div role="status">
       <span className="hidden-visually">Loading the balance</span>
-      <div className="remaining-figure">
-        <Skeleton width="14rem" height="3.25rem" />
-        <Skeleton width="11rem" height="1.25rem" />
-        <Skeleton height="0.75rem" />
-        <Skeleton width="9rem" height="1rem" />
+      <div className="remaining">
+        <div className="remaining-figure">
+          <Skeleton width="14rem" height="3.25rem" />
+          <Skeleton width="11rem" height="1.25rem" />
+          <Skeleton height="0.75rem" />
+          <Skeleton width="9rem" height="1rem" />
+        </div>
+        <div className="facts">
+          <Skeleton height="3rem" />
+          <Skeleton height="3rem" />
+          <Skeleton height="3rem" />
+          <Skeleton height="3rem" />
+        </div>
       </div>
-      <div className="facts">
-        <Skeleton height="3rem" />
-        <Skeleton height="3rem" />
-        <Skeleton height="3rem" />
-        <Skeleton height="3rem" />
+      <div className="ending">
+        <Skeleton height="2.5rem" />
       </div>
+      <Skeleton height="7.25rem" />
     </div>
   )
 }
