@@ -93,7 +93,7 @@ async function took(what: string, wait: Promise<unknown>) {
 }
 
 /** mostly waiting, so together; each has a window of its own. */
-describe.skipIf(!stack.browser).concurrent('trouble', () => {
+describe.skipIf(!stack.browser).concurrent('trouble', { timeout: 180_000 }, () => {
   test('a server that is down when the page is opened', async ({ expect }) => {
     const { page, close } = await open({ expected: failed })
     await page.route(everything, refuse)
@@ -138,6 +138,25 @@ describe.skipIf(!stack.browser).concurrent('trouble', () => {
     await page.getByText(/live updates are off/).waitFor({ state: 'detached', ...mended })
     await close()
     way.close()
+  })
+
+  test('a device that has no network', async () => {
+    const { page, context, close } = await open({ expected: failed })
+    await page.goto(credits)
+    await loaded(page)
+    await context.setOffline(true)
+    await page.getByRole('link', { name: 'View Credit History' }).click()
+    await page.getByText('The server cannot be reached', { exact: true }).first().waitFor(said)
+    await context.setOffline(false)
+    await took(
+      'network back, history after',
+      page
+        .locator('.state-error')
+        .first()
+        .waitFor({ state: 'detached', ...mended }),
+    )
+    await page.locator('data.amount').first().waitFor(mended)
+    await close()
   })
 
   test('answers that take 5 seconds hold their place', async ({ expect }) => {
