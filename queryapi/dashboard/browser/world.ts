@@ -1,5 +1,5 @@
 // Workspaces beside the demo of which every figure is known: nothing but the
-// tests writes to them.
+// tests writes to them, and only to `moving` after they are built.
 import { existsSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { answer, cli, counted, stack, use } from './stack'
@@ -22,6 +22,8 @@ export const world = {
   unused: 'w-unused',
   /** 5,000 campaigns. */
   many: 'w-many',
+  /** A grant, and what a test uses of it while somebody looks. */
+  moving: 'w-moving',
 }
 
 const at = (days: number) => new Date(Math.floor(Date.now() / 60_000) * 60_000 + days * 86_400_000).toISOString()
@@ -49,7 +51,7 @@ async function write() {
   cli('campaign', world.plain, 'cmp-leads', '--name', 'Leads & more <b>', '--status', 'ACTIVE', '--quota', '5000')
   cli('campaign', world.plain, 'cmp-long', '--name', longName, '--status', 'PAUSED', '--no-quota')
   cli('campaign', world.above, 'cmp-a', '--name', 'عربي', '--status', 'COMPLETED', '--no-quota')
-  for (const workspace of [world.over, world.unused, world.many])
+  for (const workspace of [world.over, world.unused, world.many, world.moving])
     cli('campaign', workspace, 'cmp-1', '--name', 'One', '--status', 'ACTIVE', '--no-quota')
   await counted(world.many)
   await grant(world.plain, '1000000', 'g1', at(18))
@@ -61,6 +63,7 @@ async function write() {
   await grant(world.over, '100', 'g1')
   await grant(world.unused, '0.000001', 'g1')
   await grant(world.many, '1000000', 'g1')
+  await grant(world.moving, '1000000', 'g1', at(18))
   const hour = (back: number) => new Date(Date.now() - back * 3_600_000).toISOString()
   await use(
     world.plain,
@@ -76,6 +79,10 @@ async function write() {
     { campaign: 'cmp-leads', credits: '-2.5', time: hour(6) },
   ])
   await use(world.over, [{ campaign: 'cmp-1', credits: '112.5', time: hour(3) }])
+  await use(
+    world.moving,
+    Array.from({ length: 48 }, (_, i) => ({ campaign: 'cmp-1', credits: '1.5', time: hour(i + 1) })),
+  )
   await use(
     world.many,
     Array.from({ length: 5000 }, (_, i) => ({ campaign: `cmp-${i}`, credits: String(1 + (i % 7)), time: hour(1 + (i % 48)) })),
