@@ -1,5 +1,6 @@
+import { type ReactNode, useEffect, useState } from 'react'
 import { useLive } from '../../api/live'
-import { can } from '../../api/queries'
+import { can, useBalance } from '../../api/queries'
 import type { ScreenProps } from '../../app'
 import { useChosenRange } from '../../parts/range/usechosen'
 import { FreshnessLine, StaleNotice } from '../../shell/freshness'
@@ -41,9 +42,29 @@ function Dashboard({ me, workspace }: ScreenProps) {
     >
       <StaleNotice live={live} />
       <Remaining workspace={workspace} zone={zone} mayChange={can(me, workspace, 'credits:admin')} />
-      <Why workspace={workspace} zone={zone} />
-      <Trends me={me} workspace={workspace} zone={zone} chosen={chosen} />
-      <ByCampaign me={me} workspace={workspace} zone={zone} range={chosen.range ?? {}} />
+      <Below key={workspace} workspace={workspace}>
+        <Why workspace={workspace} zone={zone} />
+        <Trends me={me} workspace={workspace} zone={zone} chosen={chosen} />
+        <ByCampaign me={me} workspace={workspace} zone={zone} range={chosen.range ?? {}} />
+      </Below>
     </Settings>
   )
+}
+
+/** patience is how long what stands below the balance waits for it, in milliseconds. */
+const patience = 1000
+
+/**
+ * Below shows what stands below the balance once that has its height, which
+ * depends on how many grants there are: nothing moves under the eye. All of it
+ * loads meanwhile, and a balance that is late is not waited for.
+ */
+function Below({ workspace, children }: { workspace: string; children: ReactNode }) {
+  const { isPending } = useBalance(workspace)
+  const [waited, setWaited] = useState(false)
+  useEffect(() => {
+    const timer = window.setTimeout(() => setWaited(true), patience)
+    return () => window.clearTimeout(timer)
+  }, [])
+  return <div className={`below ${isPending && !waited ? 'below-waiting' : ''}`}>{children}</div>
 }
