@@ -27,8 +27,9 @@
 //     where fewer hours have use), so that a single burst moves nothing, and
 //     one a week is a habit. What n days had above that bound is given back to
 //     all hours in proportion by (n - 1) / (n + 1) of it (a credibility, as
-//     actuaries have it: Buehlmann 1967). Past errors (rule 8) see bursts in
-//     full.
+//     actuaries have it: Buehlmann 1967). Such a day is 24 hours that begin
+//     with a burst, so that one burst is one day whatever hour it is looked at.
+//     Past errors (rule 8) see bursts in full.
 //  5. The profile is the mean, for each of the 168 hours of the local week, of
 //     use divided by the level then (interpolated between weeks), a week
 //     weighing 0.9 of the next one. It is shrunk towards flat by the share of its variance that noise explains
