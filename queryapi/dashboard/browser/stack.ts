@@ -50,6 +50,18 @@ function launch() {
   return browser
 }
 
+let keeping: Promise<Browser> | undefined
+
+/** launchKeeping is a browser that keeps pages that are left, to bring them back as they were: playwright's does not. */
+function launchKeeping() {
+  keeping ??= chromium.launch({
+    executablePath: stack.browser,
+    args: ['--no-sandbox'],
+    ignoreDefaultArgs: ['--disable-back-forward-cache'],
+  })
+  return keeping
+}
+
 /** cli runs drawdown against the stack. */
 export function cli(...args: string[]): string {
   return execFileSync(stack.drawdown, args, {
@@ -82,6 +94,12 @@ export type Options = {
   /** Zone of the device. */
   zone?: string
   reducedMotion?: boolean
+  /** With a session of its own, which the test may end. */
+  fresh?: boolean
+  /** In a browser that keeps pages that are left. */
+  kept?: boolean
+  /** Pixels of the device in one of the page. */
+  scale?: number
   /** What the page may say about what the test does to it. */
   expected?: RegExp
 }
@@ -92,15 +110,16 @@ export type Opened = { page: Page; context: BrowserContext; problems: string[]; 
 /** open opens a new browser window of a person. */
 export async function open(options: Options = {}): Promise<Opened> {
   const { as = 'operator', width = 1440, height = 900, theme = 'light', locale = 'en-US', zone = 'UTC', expected } = options
-  if (as !== null && !signedIn.has(as)) signedIn.set(as, signIn(as))
-  const state = as === null ? undefined : await signedIn.get(as)
-  const context = await (await launch()).newContext({
+  if (as !== null && !options.fresh && !signedIn.has(as)) signedIn.set(as, signIn(as))
+  const state = as === null ? undefined : await (options.fresh ? signIn(as) : signedIn.get(as))
+  const context = await (await (options.kept ? launchKeeping() : launch())).newContext({
     baseURL: stack.url,
     viewport: { width, height },
     colorScheme: theme,
     locale,
     timezoneId: zone,
     reducedMotion: options.reducedMotion ? 'reduce' : 'no-preference',
+    deviceScaleFactor: options.scale ?? 1,
     ...(state ? { storageState: state } : {}),
   })
   const page = await context.newPage()
@@ -115,6 +134,8 @@ export async function open(options: Options = {}): Promise<Opened> {
       problems.push(`request to another host: ${to}`)
   })
   const close = async () => {
+    // An answer that a test still rewrites has nobody to go to any more.
+    await page.unrouteAll({ behavior: 'ignoreErrors' })
     await context.close()
     expect(problems.filter((problem) => !expected?.test(problem))).toEqual([])
   }
@@ -180,12 +201,21 @@ export function exact(page: Page, within: string): Promise<string[]> {
 }
 
 /** shots is where screenshots go. */
-const shots = join(import.meta.dirname, 'shots')
+export const shots = join(import.meta.dirname, 'shots')
 
-/** shot keeps a picture of a page. */
+/** tallest is as much of a page as anybody looks through, in pixels. */
+const tallest = 5_000
+
+/** shot keeps a picture of a page; of a dialog, which has nothing below it, what the window shows. */
 export async function shot(page: Page, name: string) {
   if (!existsSync(shots)) mkdirSync(shots, { recursive: true })
-  await page.screenshot({ path: join(shots, `${name}.png`), fullPage: true, animations: 'disabled' })
+  const { modal, width, height } = await page.evaluate(() => ({
+    modal: document.querySelector('dialog:modal') !== null,
+    width: innerWidth,
+    height: document.documentElement.scrollHeight,
+  }))
+  const whole = { fullPage: true, clip: { x: 0, y: 0, width, height: Math.min(height, tallest) } }
+  await page.screenshot({ path: join(shots, `${name}.png`), animations: 'disabled', ...(modal ? {} : whole) })
 }
 
 /** axe returns what is wrong with a page for people who cannot see, hear or point. */

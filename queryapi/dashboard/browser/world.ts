@@ -20,6 +20,8 @@ export const world = {
   over: 'w-over',
   /** A grant and nothing else. */
   unused: 'w-unused',
+  /** A grant, and no campaign. */
+  bare: 'w-bare',
   /** 5,000 campaigns. */
   many: 'w-many',
   /** A grant, and what a test uses of it while somebody looks. */
@@ -53,6 +55,7 @@ async function write() {
   cli('campaign', world.above, 'cmp-a', '--name', 'عربي', '--status', 'COMPLETED', '--no-quota')
   for (const workspace of [world.over, world.unused, world.many, world.moving])
     cli('campaign', workspace, 'cmp-1', '--name', 'One', '--status', 'ACTIVE', '--no-quota')
+  cli('grant', 'add', world.bare, '10')
   await counted(world.many)
   await grant(world.plain, '1000000', 'g1', at(18))
   await grant(world.above, '1000000', 'g1', at(18))

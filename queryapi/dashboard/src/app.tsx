@@ -1,22 +1,21 @@
 import { type ComponentType, useEffect } from 'react'
 import { ApiError, type Schemas } from './api/client'
-import { can, useMe } from './api/queries'
+import { can, forget, useMe } from './api/queries'
 import { Access } from './pages/access/access'
 import { Alerts } from './pages/alerts/alerts'
 import { Campaign } from './pages/campaign/campaign'
 import { Campaigns } from './pages/campaigns/campaigns'
 import { Credits } from './pages/credits/credits'
 import { History } from './pages/history/history'
+import type { ScreenProps } from './pages/screen'
 import { Workspaces } from './pages/workspaces/workspaces'
+import { Boundary } from './parts/boundary'
 import { Empty, ErrorState } from './parts/states'
-import { match, navigate, paths, usePlace } from './router'
+import { leading, match, navigate, paths, usePlace } from './router'
 import { AlertNotices } from './shell/alertnotices'
 import { Shell, settingsPath } from './shell/shell'
 import { Welcome } from './shell/welcome'
-import { WorkspaceZone } from './shell/zone'
-
-/** ScreenProps are what every screen of a workspace gets. */
-export type ScreenProps = { me: Schemas['Me']; workspace: string; params: Record<string, string> }
+import { WorkspaceZone, zoneOr } from './shell/zone'
 
 /** screens by path; the first that matches is shown. */
 const screens: { path: string; title: string; show: ComponentType<ScreenProps> }[] = [
@@ -46,20 +45,26 @@ export function App() {
       </main>
     )
   }
-  return <Signed me={me.data} path={place.path} query={place.query} />
+  return <Signed key={me.data.subject} me={me.data} path={place.path} query={place.query} />
 }
 
 function Signed({ me, path, query }: { me: Schemas['Me']; path: string; query: URLSearchParams }) {
-  const forward = forwarded(me, path, query)
+  const to = forwarded(me, path, query)
+  const forward = to === null ? null : leading({ path, query }, to)
   useEffect(() => {
     if (forward !== null) navigate(forward, { replace: true })
   }, [forward])
+  const looked = match('/w/:workspace', path.split('/').slice(0, 3).join('/'))?.workspace ?? null
+  // After what showed another workspace has gone: of two at a time nobody is to see the one in the other.
+  useEffect(() => forget({ workspace: looked }), [looked])
   if (forward !== null) return null
   if (path === paths.workspaces()) {
     return (
       <Shell me={me} workspace={remembered(me)}>
         <Title of="Workspaces" />
-        <Workspaces me={me} />
+        <Boundary>
+          <Workspaces me={me} />
+        </Boundary>
       </Shell>
     )
   }
@@ -70,10 +75,12 @@ function Signed({ me, path, query }: { me: Schemas['Me']; path: string; query: U
     remember(workspace)
     const entry = me.workspaces.find((w) => w.workspace_id === workspace)
     return (
-      <WorkspaceZone value={entry?.time_zone || 'UTC'}>
+      <WorkspaceZone value={zoneOr(entry?.time_zone)}>
         <Shell me={me} workspace={workspace}>
           <Title of={title} in={entry?.name ?? workspace} />
-          <Show key={path} me={me} workspace={workspace} params={params} />
+          <Boundary key={path}>
+            <Show me={me} workspace={workspace} params={params} />
+          </Boundary>
           {can(me, workspace, 'credits:read') ? <AlertNotices key={workspace} workspace={workspace} /> : null}
         </Shell>
       </WorkspaceZone>

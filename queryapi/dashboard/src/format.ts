@@ -1,8 +1,33 @@
 // How figures and instants are written. Amounts stay exact decimal strings: a
 // float is good enough for where a bar ends, never for a figure.
 
-/** locale is the browser's; tests set another. */
-export const locale = () => navigator.languages[0] ?? 'en'
+const sound = new Map<string, boolean>()
+
+/** isSound says whether a name can be used; the answer is kept, because it is asked for with every figure. */
+function isSound(name: string, use: () => unknown): boolean {
+  let known = sound.get(name)
+  if (known === undefined) {
+    try {
+      use()
+      known = true
+    } catch {
+      known = false
+    }
+    sound.set(name, known)
+  }
+  return known
+}
+
+const isLocale = (name: string) => isSound(`locale ${name}`, () => new Intl.NumberFormat(name))
+
+/**
+ * locale is the first of the browser's that can be used: one that takes it from the system may name `en-US@posix`,
+ * with which nothing can be written. Tests set another.
+ */
+export const locale = () => navigator.languages.find(isLocale) ?? 'en'
+
+/** zoneKnown says whether this browser knows a zone: others know more names, such as `Factory` or `posix/UTC`. */
+export const zoneKnown = (zone: string) => isSound(`zone ${zone}`, () => new Intl.DateTimeFormat('en', { timeZone: zone }))
 
 const numbers = new Map<string, Intl.NumberFormat>()
 

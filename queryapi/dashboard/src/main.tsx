@@ -9,14 +9,19 @@ import { QueryClientProvider } from '@tanstack/react-query'
 import { StrictMode } from 'react'
 import { createRoot } from 'react-dom/client'
 import { queryClient } from './api/queries'
+import { follow } from './api/session'
 import { App } from './app'
+import { Boundary } from './parts/boundary'
 
+follow()
 const root = document.getElementById('root')
 if (root) {
   createRoot(root).render(
     <StrictMode>
       <QueryClientProvider client={queryClient}>
-        <App />
+        <Boundary>
+          <App />
+        </Boundary>
       </QueryClientProvider>
     </StrictMode>,
   )

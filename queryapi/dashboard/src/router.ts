@@ -26,10 +26,13 @@ const current = () => window.location.pathname + window.location.search
 /** usePlace follows the address bar. */
 export function usePlace(): Place {
   const at = useSyncExternalStore(subscribe, current)
-  return useMemo(() => {
-    const [path = '/', query = ''] = at.split('?', 2)
-    return { path, query: new URLSearchParams(query) }
-  }, [at])
+  return useMemo(() => placeOf(at), [at])
+}
+
+/** placeOf takes an address apart at its first question mark; others are of the query. */
+export function placeOf(at: string): Place {
+  const [path = '/', ...query] = at.split('?')
+  return { path, query: new URLSearchParams(query.join('?')) }
 }
 
 /** navigate goes to a path of the page; replace leaves no step to go back to. */
@@ -51,6 +54,32 @@ export function withQuery(place: Place, changes: Record<string, string | null>):
   const text = query.toString()
   return text ? `${place.path}?${text}` : place.path
 }
+
+/** lasting is what holds on every screen: the zone of times, and the range that is looked at. */
+const lasting = ['zone', 'preset', 'from', 'to']
+
+/**
+ * leading is a path as it is linked to from somewhere: another screen tells times and looks at the range as this one
+ * does, unless the path has a range of its own. All time and half a range are left behind, which not every screen can
+ * show.
+ */
+export function leading(from: Place, to: string): string {
+  const { path, query: own } = placeOf(to)
+  if (path === from.path) return to
+  const query = new URLSearchParams()
+  const ranged = ['preset', 'from', 'to'].some((key) => own.has(key))
+  const whole = from.query.has('from') === from.query.has('to') && from.query.get('preset') !== 'all'
+  for (const key of lasting) {
+    const value = from.query.get(key)
+    if (value !== null && (key === 'zone' || (whole && !ranged))) query.set(key, value)
+  }
+  for (const [key, value] of own) query.set(key, value)
+  return query.size > 0 ? `${path}?${query}` : path
+}
+
+/** leads is where a link to a path leads from where the browser is; go goes there. */
+export const leads = (to: string) => leading(placeOf(current()), to)
+export const go = (to: string) => navigate(leads(to))
 
 /** match returns the parameters of a path such as `/w/:workspace/campaigns`, or null. */
 export function match(pattern: string, path: string): Record<string, string> | null {

@@ -41,6 +41,15 @@ export function useRules(workspace: string, enabled = true) {
   })
 }
 
+/** useReload reads the rules anew and gives one of them; undefined: it is not there any more, or nothing could be read. */
+export function useReload(workspace: string) {
+  const rules = useRules(workspace)
+  return async (rule_id: string) => {
+    const { data, isSuccess } = await rules.refetch()
+    return isSuccess ? data.find((rule) => rule.rule_id === rule_id) : undefined
+  }
+}
+
 /** useCounts counts incidents by state. */
 export function useCounts(workspace: string, query: IncidentsQuery, enabled = true) {
   return useQuery<Schemas['AlertIncidentCounts']>({

@@ -10,7 +10,7 @@ export class ApiError extends Error {
   constructor(
     /** HTTP status; 0: no answer came. */
     readonly status: number,
-    /** The stable code of the problem, or `unreachable` or `timeout`. */
+    /** The stable code of the problem, or `unreachable`, `timeout`, `unreadable` or `empty`. */
     readonly code: string,
     message: string,
     /** What the server's log calls the request; empty: none. */
@@ -47,12 +47,19 @@ const bounded: Middleware = {
   },
   onError({ error, id }) {
     sentAt.delete(id)
-    if (error instanceof DOMException && error.name === 'TimeoutError') {
-      return new ApiError(0, 'timeout', 'The server took longer than 25 seconds to answer.')
-    }
-    if (error instanceof DOMException && error.name === 'AbortError') return error
-    return new ApiError(0, 'unreachable', 'The server cannot be reached.')
+    return lost(error)
   },
+}
+
+/** lost says why there is no answer, or no whole one; what the page itself called off stays what it is. */
+export function lost(error: unknown): Error {
+  if (error instanceof ApiError) return error
+  if (error instanceof DOMException && error.name === 'TimeoutError') {
+    return new ApiError(0, 'timeout', 'The server took longer than 25 seconds to answer.')
+  }
+  if (error instanceof DOMException && error.name === 'AbortError') return error
+  if (error instanceof SyntaxError) return new ApiError(0, 'unreadable', 'What came is no answer of this server.')
+  return new ApiError(0, 'unreachable', 'The server cannot be reached.')
 }
 
 /** problemOf reads an RFC 9457 body; anything else becomes a sentence with the status. */
@@ -84,9 +91,15 @@ export const api = createClient<paths>({
 })
 api.use(bounded)
 
-/** body takes the data of an answer, which is there because all else was thrown. */
+/**
+ * body takes the data of an answer, which is there because all else was thrown. An answer that breaks off, or that
+ * something between here and the server has put in its place, has not come: it is asked for again, and of a change
+ * nobody knows whether it was made.
+ */
 export async function body<T>(answer: Promise<{ data?: T }>): Promise<T> {
-  const { data } = await answer
+  const { data } = await answer.catch((error: unknown) => {
+    throw lost(error)
+  })
   if (data === undefined) throw new ApiError(0, 'empty', 'The server answered without a body.')
   return data
 }

@@ -2,7 +2,7 @@ import type { QueryCacheNotifyEvent, QueryState } from '@tanstack/react-query'
 import { useEffect, useSyncExternalStore } from 'react'
 import type { Schemas } from './client'
 import { noteServerTime } from './clock'
-import { balanceKey, queryClient } from './queries'
+import { balanceKey, newer, queryClient } from './queries'
 import { retryDelay, waits } from './trouble'
 
 /** How the stream of a workspace is: `live`, being connected, or not to be had for now. */
@@ -32,7 +32,8 @@ class Room {
   private poll = 0
   private silent = 0
   private hidden = 0
-  private refreshAt = 0
+  /** By a clock that nobody sets. */
+  private refreshAt = Number.NEGATIVE_INFINITY
   private refreshTimer = 0
   private answers = () => {}
 
@@ -90,7 +91,7 @@ class Room {
       this.heard()
       const balance = JSON.parse(event.data) as Schemas['Balance']
       noteServerTime(balance.freshness.at)
-      queryClient.setQueryData(balanceKey(this.workspace), balance)
+      queryClient.setQueryData<Schemas['Balance']>(balanceKey(this.workspace), (had) => newer(had, balance))
     })
     source.addEventListener('usage', () => this.refresh())
     source.addEventListener('freshness', (event) => {
@@ -124,7 +125,8 @@ class Room {
     if (this.live.state !== 'off') this.set({ state: 'off' })
     // Not begun anew with every attempt that fails: it would never come to ask.
     if (!this.poll) this.poll = window.setInterval(() => this.everything(), pollEvery)
-    if (!ended) return
+    // What a browser brings back by itself may hang as well.
+    if (!ended) return this.heard()
     this.drop()
     this.timer = window.setTimeout(() => this.connect(), retryDelay(this.attempts++))
   }
@@ -142,6 +144,8 @@ class Room {
   }
 
   private close() {
+    // Or it would close what somebody opens until then.
+    window.clearTimeout(this.hidden)
     this.drop()
     this.endPolling()
     window.clearTimeout(this.refreshTimer)
@@ -157,9 +161,9 @@ class Room {
   /** refresh asks for what the stream does not carry, at most once a second. */
   private refresh() {
     window.clearTimeout(this.refreshTimer)
-    const wait = Math.max(this.refreshAt + refreshEvery - Date.now(), 0)
+    const wait = Math.max(this.refreshAt + refreshEvery - performance.now(), 0)
     this.refreshTimer = window.setTimeout(() => {
-      this.refreshAt = Date.now()
+      this.refreshAt = performance.now()
       let later = false
       void queryClient.invalidateQueries({
         queryKey: ['w', this.workspace],
@@ -186,7 +190,9 @@ export function due(state: QueryState): boolean {
   const { fetchStatus, dataUpdatedAt, data } = state
   if (fetchStatus === 'fetching' || waits(state)) return false
   const pages = (data as { pages?: unknown[] } | undefined)?.pages?.length ?? 1
-  return Date.now() - dataUpdatedAt >= (pages - 1) * refreshEvery
+  const age = Date.now() - dataUpdatedAt
+  // Of what is to come the clock of the device was set back since.
+  return age < 0 || age >= (pages - 1) * refreshEvery
 }
 
 /** freshnessOf is how fresh an answer or the last page of a list is. */
@@ -200,7 +206,8 @@ function freshnessOf(data: unknown): Schemas['Freshness'] | undefined {
 
 const rooms = new Map<string, Room>()
 
-function roomOf(workspace: string) {
+/** roomOf is the room of a workspace, whether anybody is in it or not. */
+export function roomOf(workspace: string) {
   let room = rooms.get(workspace)
   if (!room) {
     room = new Room(workspace)

@@ -25,19 +25,69 @@ function shed(error: unknown, query: Query<unknown, unknown, unknown>) {
   const me = query.queryKey[0] === 'me'
   if (error.status === 401) {
     // The next to sign in may be somebody else.
-    if (me) queryClient.removeQueries({ predicate: (other) => other.queryKey[0] !== 'me' })
+    if (me) forget()
     else void queryClient.invalidateQueries({ queryKey: ['me'] })
   }
   if (error.status === 403 && !me && query.state.data !== undefined) {
     query.setState({ data: undefined })
     // What else is shown was let in by the same permission.
     void queryClient.invalidateQueries({ queryKey: ['me'] })
-    void queryClient.invalidateQueries({ queryKey: query.queryKey.slice(0, 2) })
+    const [, workspace] = query.queryKey
+    void queryClient.invalidateQueries({ predicate: ({ queryKey }) => queryKey[1] === workspace })
   }
 }
 
+/** forget drops figures from the cache: all of them, or those that are not of a workspace. */
+export function forget(but?: { workspace: string | null }) {
+  const filters = {
+    predicate: ({ queryKey: [kind, of] }: { queryKey: readonly unknown[] }) =>
+      kind !== 'me' && !(but && (but.workspace === null ? kind === 'workspaces' : of === but.workspace)),
+  }
+  // What is under way would bring them back.
+  void queryClient.cancelQueries(filters)
+  queryClient.removeQueries(filters)
+  queryClient.getMutationCache().clear()
+}
+
+/** who is whose figures the cache has; empty: nobody's. */
+let who = ''
+
+/** greets is told who is there, with every answer that says so. */
+let greets = (_subject: string) => {}
+
+/** onMet has somebody told who is there. */
+export function onMet(told: (subject: string) => void) {
+  greets = told
+}
+
+/** met drops what another person left, who was signed in before. */
+function met(data: unknown, query: Query<unknown, unknown, unknown>) {
+  if (query.queryKey[0] !== 'me') return
+  const { subject } = data as Schemas['Me']
+  if (who !== '' && who !== subject) forget()
+  who = subject
+  greets(subject)
+}
+
+/** heardOf asks anew who is there if another window of this browser has met somebody else. */
+export function heardOf(subject: string) {
+  if (who !== '' && who !== subject) void queryClient.invalidateQueries({ queryKey: ['me'] })
+}
+
+/** leave is for who has signed out: nothing of theirs stays, in the cache or on the page. */
+export function leave() {
+  forget()
+  who = ''
+  const error = new ApiError(401, 'unauthorized', 'Signed out.')
+  const me = queryClient.getQueryCache().find({ queryKey: ['me'] })
+  // An answer that is under way would bring them back.
+  void me?.cancel({ silent: true })
+  // Those who look at it are told, so that the page shows that nobody is there.
+  me?.setState({ data: undefined, error, status: 'error', fetchStatus: 'idle', errorUpdatedAt: Date.now() })
+}
+
 export const queryClient: QueryClient = new QueryClient({
-  queryCache: new QueryCache({ onError: shed }),
+  queryCache: new QueryCache({ onError: shed, onSuccess: met }),
   defaultOptions: {
     queries: {
       // The stream says when a figure has changed; this is for when there is none.
@@ -67,6 +117,8 @@ export function useMe() {
     queryKey: ['me'],
     queryFn: ({ signal }) => body(api.GET('/v1/me', { signal })),
     staleTime: 60_000,
+    // Somebody else may have signed in while nobody looked here.
+    refetchOnWindowFocus: 'always',
     refetchInterval: ({ state }) => {
       if (state.status !== 'error') return meEvery
       return Math.min(askAgain(state.error) || meEvery, backEvery)
@@ -81,10 +133,28 @@ export function can(me: Schemas['Me'] | undefined, workspace: string, scope: Sco
 
 export const balanceKey = (workspace: string) => ['w', workspace, 'balance'] as const
 
-export function useBalance(workspace: string) {
+/** mostLate is how much younger an answer may be that tells of less than one before it, in milliseconds. */
+const mostLate = 60_000
+
+/**
+ * newer is which of two balances tells more. They come by the stream and by answers, and an answer may be overtaken
+ * on its way. A revision that is smaller for longer than any answer takes is of a topic that has begun anew.
+ */
+export function newer<B extends Pick<Schemas['Balance'], 'revision' | 'freshness'>>(had: B | undefined, got: B): B {
+  if (!had) return got
+  const later = Date.parse(got.freshness.at) - Date.parse(had.freshness.at)
+  if (got.revision === had.revision) return later < 0 ? had : got
+  return got.revision < had.revision && later < mostLate ? had : got
+}
+
+export function useBalance(workspace: string, enabled = true) {
   return useQuery({
     queryKey: balanceKey(workspace),
-    queryFn: ({ signal }) => body(api.GET('/v1/workspaces/{workspace_id}/balance', { params: of(workspace), signal })),
+    queryFn: async ({ signal }) => {
+      const got = await body(api.GET('/v1/workspaces/{workspace_id}/balance', { params: of(workspace), signal }))
+      return newer(queryClient.getQueryData(balanceKey(workspace)), got)
+    },
+    enabled,
   })
 }
 

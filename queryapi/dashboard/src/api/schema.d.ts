@@ -270,6 +270,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/workspaces/{workspace_id}/audit": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * The proof that figures are exact
+         * @description Every range of the log is compared with what was counted of it, and every hour in every rollup with what it is made from. What differs is seen twice before it is repaired.
+         */
+        get: operations["get-audit"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/workspaces/{workspace_id}/audit-log": {
         parameters: {
             query?: never;
@@ -915,7 +935,7 @@ export interface components {
         };
         AlertWebhook: {
             /**
-             * @description standard: JSON as docs/webhooks.md has it; slack: text for Slack and what is compatible with it
+             * @description standard: JSON as /docs/webhooks has it; slack: text for Slack and what is compatible with it
              * @enum {string}
              */
             format: "standard" | "slack";
@@ -924,6 +944,65 @@ export interface components {
              * @example https://hooks.example.com/alerts
              */
             url: string;
+        };
+        Audit: {
+            /**
+             * Format: date-time
+             * @description When the audit last went on; null: never
+             */
+            audited_at: string | null;
+            /** @description Ranges of the log in the workspace's partition */
+            batches: components["schemas"]["AuditBatches"];
+            /** @description What differs from what it must be and is not repaired yet; 0 unless something went wrong */
+            drift: components["schemas"]["AuditDrift"];
+            freshness: components["schemas"]["Freshness"];
+            /**
+             * Format: date-time
+             * @description Start of the first hour that can be proven; raw events before it may have aged out
+             */
+            provable_from: string | null;
+            /** @description What differed and was put right, or could not be any more */
+            repairs: components["schemas"]["AuditRepairs"];
+            /** @description Ids under which more than one event was counted, which is right if they are different ones; null unless ids=true */
+            reused_ids: components["schemas"]["AuditReusedIDs"] | null;
+            /**
+             * Format: int64
+             * @description Rises with every record that is done for the workspace's partition, and with every repair
+             */
+            revision: number;
+            /**
+             * Format: date-time
+             * @description End of the last hour of event time before which every hour was audited, and none was counted into since; null: nothing was audited yet
+             */
+            sealed_through: string | null;
+            /** @description Voids and adjustments of grants that nobody has granted: they take effect if the grant comes; the first 1,000 */
+            unknown_grants: components["schemas"]["AuditUnknownGrant"][];
+        };
+        AuditBatches: {
+            /**
+             * Format: int64
+             * @description Compared with what the tables hold
+             */
+            audited: number;
+            /**
+             * Format: int64
+             * @description In the ledger of batches
+             */
+            counted: number;
+        };
+        AuditDrift: {
+            /**
+             * @description Sum of the absolute differences of the workspace's rollups
+             * @example 12.5
+             */
+            credits: string;
+            /** @description The first 100 */
+            items: components["schemas"]["AuditFinding"][];
+            /**
+             * Format: int64
+             * @description How many places differ
+             */
+            places: number;
         };
         AuditEntry: {
             /**
@@ -952,11 +1031,102 @@ export interface components {
             /** @description Who */
             subject: string;
         };
+        AuditFinding: {
+            /**
+             * Format: date-time
+             * @description When it was seen again; null: not yet
+             */
+            confirmed_at: string | null;
+            /**
+             * @description Credits that the differing keys of the workspace should have; null: of offsets, which may be of several workspaces
+             * @example 12.5
+             */
+            expected: string | null;
+            /**
+             * Format: int64
+             * @description null: of a rollup
+             */
+            first_offset: number | null;
+            /** Format: date-time */
+            first_seen_at: string;
+            /**
+             * @description Credits that they had
+             * @example 12.5
+             */
+            found: string | null;
+            /**
+             * Format: date-time
+             * @description Of a rollup the hour (of usage_1d the day); null: of offsets
+             */
+            hour: string | null;
+            /**
+             * Format: int64
+             * @description null: of a rollup
+             */
+            last_offset: number | null;
+            /** Format: int64 */
+            partition: number;
+            /**
+             * Format: date-time
+             * @description When it was repaired or given up; null: not yet
+             */
+            settled_at: string | null;
+            /** @enum {string} */
+            state: "drift" | "repaired" | "unprovable";
+            /** @description A rollup, or a table of records: events, credit_entries, states, rejections, ingest_batches */
+            table: string;
+            /** @description Under which it was repaired; empty: no rows were put in */
+            token: string;
+            topic: string;
+        };
         AuditLog: {
             /** @description The newest first; kept for ever */
             items: components["schemas"]["AuditEntry"][];
             /** @description null: this is the last page */
             next_cursor: string | null;
+        };
+        AuditRepairs: {
+            /** @description The newest 100 */
+            items: components["schemas"]["AuditFinding"][];
+            /** Format: int64 */
+            repaired: number;
+            /**
+             * Format: int64
+             * @description Left as they are, because Kafka no longer has what would prove them
+             */
+            unprovable: number;
+        };
+        AuditReusedID: {
+            event_id: string;
+            /**
+             * Format: int64
+             * @description Counted under the id
+             */
+            events: number;
+            /** Format: date-time */
+            first_at: string;
+            /** Format: date-time */
+            last_at: string;
+            /**
+             * Format: int64
+             * @description Different instants among them; fewer than events: one of them is counted twice, which the audit repairs
+             */
+            times: number;
+        };
+        AuditReusedIDs: {
+            /**
+             * Format: date-time
+             * @description Start of the first day that was looked at: as many of the newest days as have five million events, but one at least; null: there are no events
+             */
+            from: string | null;
+            /** @description The first 1,000, by id */
+            items: components["schemas"]["AuditReusedID"][];
+        };
+        AuditUnknownGrant: {
+            /** Format: date-time */
+            at: string;
+            event_id: string;
+            grant_id: string;
         };
         Balance: {
             /**
@@ -997,7 +1167,7 @@ export interface components {
             remaining: string;
             /**
              * Format: int64
-             * @description Rises with every record that is done for the workspace's partition
+             * @description Rises with every record that is done for the workspace's partition, and with every repair
              */
             revision: number;
             runway: components["schemas"]["Runway"];
@@ -1256,7 +1426,7 @@ export interface components {
             quota_used_percent: number | null;
             /**
              * Format: int64
-             * @description Rises with every record that is done for the workspace's partition
+             * @description Rises with every record that is done for the workspace's partition, and with every repair
              */
             revision: number;
             /**
@@ -1307,7 +1477,7 @@ export interface components {
             next_cursor: string | null;
             /**
              * Format: int64
-             * @description Rises with every record that is done for the workspace's partition
+             * @description Rises with every record that is done for the workspace's partition, and with every repair
              */
             revision: number;
             /** Format: date-time */
@@ -1510,7 +1680,7 @@ export interface components {
             next_cursor: string | null;
             /**
              * Format: int64
-             * @description Rises with every record that is done for the workspace's partition
+             * @description Rises with every record that is done for the workspace's partition, and with every repair
              */
             revision: number;
             /**
@@ -1672,7 +1842,7 @@ export interface components {
             freshness: components["schemas"]["Freshness"];
             /**
              * Format: int64
-             * @description Rises with every record that is done for the workspace's partition
+             * @description Rises with every record that is done for the workspace's partition, and with every repair
              */
             revision: number;
         };
@@ -1745,7 +1915,7 @@ export interface components {
             from: string;
             /**
              * Format: int64
-             * @description Rises with every record that is done for the workspace's partition
+             * @description Rises with every record that is done for the workspace's partition, and with every repair
              */
             revision: number;
             /** @description Under the what-if */
@@ -1885,7 +2055,7 @@ export interface components {
             next_cursor: string | null;
             /**
              * Format: int64
-             * @description Rises with every record that is done for the workspace's partition
+             * @description Rises with every record that is done for the workspace's partition, and with every repair
              */
             revision: number;
         };
@@ -1972,7 +2142,7 @@ export interface components {
             previous: components["schemas"]["UsagePrevious"] | null;
             /**
              * Format: int64
-             * @description Rises with every record that is done for the workspace's partition
+             * @description Rises with every record that is done for the workspace's partition, and with every repair
              */
             revision: number;
             /** @description The most used first; one with key "" if not grouped */
@@ -2066,7 +2236,7 @@ export interface components {
             remaining: string;
             /**
              * Format: int64
-             * @description Rises with every record that is done for the workspace's partition
+             * @description Rises with every record that is done for the workspace's partition, and with every repair
              */
             revision: number;
             runway: components["schemas"]["Runway"];
@@ -4199,6 +4369,134 @@ export interface operations {
                 content: {
                     "application/json": components["schemas"]["AlertTest"];
                 };
+            };
+            /** @description unauthorized: A valid bearer token is required. */
+            401: {
+                headers: {
+                    /** @description Bearer */
+                    "WWW-Authenticate"?: string;
+                    /** @description Names the request in the server's log; the caller's, if it sent a sane one */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description cross_origin: The request does not come from this site. forbidden: The token does not carry the scope this needs. */
+            403: {
+                headers: {
+                    /** @description Names the request in the server's log; the caller's, if it sent a sane one */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description alert_incident_not_found: No such alert incident. alert_rule_not_found: No such alert rule. key_not_found: No such API key. not_found: There is nothing at this path. workspace_not_found: No such workspace. */
+            404: {
+                headers: {
+                    /** @description Names the request in the server's log; the caller's, if it sent a sane one */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description invalid_parameter: Parameters are wrong. range_too_large: The request reads too much. resolution_unavailable: So far back only whole minutes are kept. too_many_alert_rules: The workspace has too many alert rules. too_many_points: The range has too many buckets. use_projection: The future is a projection, not a balance. */
+            422: {
+                headers: {
+                    /** @description Names the request in the server's log; the caller's, if it sent a sane one */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description rate_limited: Too many requests. */
+            429: {
+                headers: {
+                    /** @description Seconds to wait before another try */
+                    "Retry-After"?: number;
+                    /** @description Names the request in the server's log; the caller's, if it sent a sane one */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description internal: Something went wrong here. */
+            500: {
+                headers: {
+                    /** @description Names the request in the server's log; the caller's, if it sent a sane one */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description export_unavailable: This server makes no exports. issuer_unavailable: The issuer of tokens does not answer. query_timeout: The store took too long. store_unavailable: The store does not answer. too_many_streams: Too many streams are open. webhooks_unavailable: This server cannot sign for webhooks. writes_unavailable: Nothing can be written now. */
+            503: {
+                headers: {
+                    /** @description Seconds to wait before another try */
+                    "Retry-After"?: number;
+                    /** @description Names the request in the server's log; the caller's, if it sent a sane one */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "get-audit": {
+        parameters: {
+            query?: {
+                /** @description List ids that came again as well, which reads all of them */
+                ids?: boolean;
+            };
+            header?: {
+                /** @description ETag of an answer at hand: 304 if it still holds */
+                "If-None-Match"?: string;
+            };
+            path: {
+                /** @description The tenant */
+                workspace_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    "Cache-Control"?: string;
+                    /** @description Hash of the body without freshness; send it as If-None-Match */
+                    ETag?: string;
+                    /** @description Names the request in the server's log; the caller's, if it sent a sane one */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Audit"];
+                };
+            };
+            /** @description The answer at hand still holds; no body */
+            304: {
+                headers: {
+                    /** @description Hash of the body without freshness; send it as If-None-Match */
+                    ETag?: string;
+                    /** @description Names the request in the server's log; the caller's, if it sent a sane one */
+                    "X-Request-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             /** @description unauthorized: A valid bearer token is required. */
             401: {

@@ -26,6 +26,8 @@ describe('what failed', () => {
     expect(waits(state, 102_999)).toBe(true)
     expect(waits(state, 103_000)).toBe(false)
     expect(waits({ ...state, status: 'success' }, 100_000)).toBe(false)
+    // A clock that was set back makes nobody wait for it.
+    expect(waits(state, 99_999)).toBe(false)
     expect(waits({ ...state, error: failed(404) }, 100_000)).toBe(false)
   })
 })

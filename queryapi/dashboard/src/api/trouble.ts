@@ -39,5 +39,7 @@ type State = { status: string; error: unknown; errorUpdatedAt: number }
 export function waits({ status, error, errorUpdatedAt }: State, now = Date.now()): boolean {
   if (status !== 'error') return false
   const after = askAgain(error)
-  return after !== false && now - errorUpdatedAt < after
+  const since = now - errorUpdatedAt
+  // Below 0 the clock of the device was set back.
+  return after !== false && since >= 0 && since < after
 }

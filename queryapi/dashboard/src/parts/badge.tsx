@@ -9,7 +9,7 @@ const looks: Record<string, { tone: string; text: string }> = {
   expired: { tone: 'plain', text: 'Expired' },
   voided: { tone: 'bad', text: 'Voided' },
   revoked: { tone: 'bad', text: 'Revoked' },
-  pending: { tone: 'plain', text: 'Pending' },
+  pending: { tone: 'warn', text: 'Pending' },
   firing: { tone: 'bad', text: 'Firing' },
   resolved: { tone: 'good', text: 'Resolved' },
   stale: { tone: 'warn', text: 'Stale' },

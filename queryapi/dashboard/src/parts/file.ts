@@ -1,11 +1,20 @@
-import { problemOf } from '../api/client'
+import { lost, problemOf } from '../api/client'
+
+/** ask is fetch with the page's own words for what fails. */
+async function ask(url: string, method: 'HEAD' | 'GET'): Promise<Response> {
+  try {
+    return await fetch(url, { method, credentials: 'same-origin' })
+  } catch (error) {
+    throw lost(error)
+  }
+}
 
 /** refused throws what the API has against an export; a file is not begun. */
 export async function refused(url: string) {
-  const head = await fetch(url, { method: 'HEAD', credentials: 'same-origin' })
+  const head = await ask(url, 'HEAD')
   if (head.ok) return
   // An answer to HEAD has no body to say why.
-  const answer = await fetch(url, { credentials: 'same-origin' })
+  const answer = await ask(url, 'GET')
   if (!answer.ok) throw await problemOf(answer)
   void answer.body?.cancel()
 }

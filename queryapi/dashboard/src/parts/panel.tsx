@@ -1,4 +1,5 @@
 import { type ReactNode, useId } from 'react'
+import { Boundary } from './boundary'
 
 type Props = {
   title: string
@@ -23,7 +24,7 @@ export function Panel({ title, actions, note, children, className = '', busy = f
         </div>
         {actions ? <div className="panel-actions">{actions}</div> : null}
       </header>
-      {children}
+      <Boundary>{children}</Boundary>
     </section>
   )
 }

@@ -44,6 +44,9 @@ export function what(error: unknown): { title: string; detail: string; requestId
   switch (error.code) {
     case 'unreachable':
       return of('The server cannot be reached')
+    case 'unreadable':
+    case 'empty':
+      return of('The answer cannot be read')
     case 'timeout':
     case 'query_timeout':
       return of('The server took too long')

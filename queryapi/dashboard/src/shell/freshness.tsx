@@ -63,29 +63,40 @@ export function ageOf(freshness: Live['freshness'], now: number): { behind: numb
   return { behind: Math.max(at - Date.parse(freshness.watermark), 0) / 1000, unheard: Math.max(now - at, 0) / 1000 }
 }
 
-/** StaleNotice warns who would take old figures for new ones. */
+/** StaleNotice warns who would take old figures for new ones; who hears the page is told once, not with every minute. */
 export function StaleNotice({ live }: { live: Live }) {
   const now = useNow(5000)
   const { behind, unheard } = ageOf(live.freshness, now)
   const offset = useSyncExternalStore(subscribeClock, clockOffset)
+  const counting = behind > staleAfter
+  const silent = !counting && unheard > staleAfter
+  const wrong = Math.abs(offset) > wrongClock
   return (
     <>
-      {behind > staleAfter ? (
-        <p className="notice notice-warn" role="status">
+      <p className="hidden-visually" role="status">
+        {counting ? 'The figures are behind. ' : silent ? 'The server is not heard. ' : ''}
+        {wrong ? 'The clock of this device is wrong.' : ''}
+      </p>
+      {counting ? (
+        <p className="notice notice-warn">
           <Icon name="warn" />
-          Counting is {duration(behind + unheard)} behind. The figures are right up to then; what came after will be added.
+          <span>
+            Counting is {duration(behind + unheard)} behind. The figures are right up to then; what came after will be added.
+          </span>
         </p>
-      ) : unheard > staleAfter ? (
-        <p className="notice notice-warn" role="status">
+      ) : silent ? (
+        <p className="notice notice-warn">
           <Icon name="warn" />
-          Nothing has been heard of the server for {duration(unheard)}. The figures are from before.
+          <span>Nothing has been heard of the server for {duration(unheard)}. The figures are from before.</span>
         </p>
       ) : null}
-      {Math.abs(offset) > wrongClock ? (
-        <p className="notice" role="status">
+      {wrong ? (
+        <p className="notice">
           <Icon name="clock" />
-          The clock of this device is {duration(Math.abs(offset) / 1000)} {offset > 0 ? 'behind' : 'ahead'}. Times on this page
-          are the server's.
+          <span>
+            The clock of this device is {duration(Math.abs(offset) / 1000)} {offset > 0 ? 'behind' : 'ahead'}. Times on this page
+            are the server's.
+          </span>
         </p>
       ) : null}
     </>

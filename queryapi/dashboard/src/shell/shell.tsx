@@ -1,9 +1,12 @@
+import { useMutation } from '@tanstack/react-query'
 import { type ReactNode, useEffect, useRef, useState } from 'react'
 import type { Schemas } from '../api/client'
 import { can } from '../api/queries'
+import { signOut } from '../api/session'
 import { Icon, type IconName } from '../parts/icon'
 import { Link } from '../parts/link'
-import { navigate, paths, usePlace } from '../router'
+import { what } from '../parts/states'
+import { go, paths, usePlace } from '../router'
 import { ThemeButton } from './theme'
 
 type Props = { me: Schemas['Me']; workspace: string | null; children: ReactNode }
@@ -124,7 +127,7 @@ function WorkspaceSwitch({ me, workspace }: { me: Schemas['Me']; workspace: stri
   return (
     <label className="switch">
       <span className="label">Workspace</span>
-      <select className="select" value={workspace} onChange={(event) => navigate(paths.campaigns(event.target.value))}>
+      <select className="select" value={workspace} onChange={(event) => go(paths.campaigns(event.target.value))}>
         {me.workspaces.map((w) => (
           <option key={w.workspace_id} value={w.workspace_id}>
             {w.name ?? w.workspace_id}
@@ -137,31 +140,32 @@ function WorkspaceSwitch({ me, workspace }: { me: Schemas['Me']; workspace: stri
 }
 
 function Account({ me }: { me: Schemas['Me'] }) {
+  const out = useMutation({ mutationFn: signOut })
   return (
-    <div className="account">
-      <span className="account-name" title={me.subject}>
-        {me.subject}
-      </span>
-      <span className="account-actions">
-        <ThemeButton />
-        <button
-          type="button"
-          className="button button-icon"
-          aria-label="Sign out"
-          title="Sign out"
-          onClick={() => void signOut()}
-        >
-          <Icon name="out" />
-        </button>
-      </span>
-    </div>
+    <>
+      <div className="account">
+        <span className="account-name" title={me.subject}>
+          {me.subject}
+        </span>
+        <span className="account-actions">
+          <ThemeButton />
+          <button
+            type="button"
+            className="button button-icon"
+            aria-label="Sign out"
+            title="Sign out"
+            disabled={out.isPending}
+            onClick={() => out.mutate()}
+          >
+            <Icon name="out" />
+          </button>
+        </span>
+      </div>
+      {out.error ? (
+        <p className="small tone-bad" role="alert">
+          You are still signed in. {what(out.error).title}.
+        </p>
+      ) : null}
+    </>
   )
-}
-
-async function signOut() {
-  try {
-    await fetch('/auth/sign-out', { method: 'POST', credentials: 'same-origin' })
-  } finally {
-    window.location.assign('/')
-  }
 }

@@ -10,16 +10,17 @@ export function ZonePicker() {
   const own = use(WorkspaceZone)
   const { choice } = useZone()
   const now = serverNow()
+  const usual = own === null ? 'utc' : 'workspace'
   return (
     <select
       className="select"
       aria-label="Time zone"
       value={choice}
       onChange={(event) =>
-        navigate(withQuery(place, { zone: event.target.value === 'workspace' ? null : event.target.value }), { replace: true })
+        navigate(withQuery(place, { zone: event.target.value === usual ? null : event.target.value }), { replace: true })
       }
     >
-      <option value="workspace">Workspace: {zoneName(own, now)}</option>
+      {own === null ? null : <option value="workspace">Workspace: {zoneName(own, now)}</option>}
       <option value="utc">UTC</option>
       <option value="browser">This device: {zoneName(browserZone(), now)}</option>
     </select>

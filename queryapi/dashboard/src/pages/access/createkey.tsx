@@ -7,6 +7,7 @@ import { Copy } from '../../parts/copy'
 import { Dialog, DialogFoot } from '../../parts/dialog'
 import { Field, fieldErrors, focusWrong } from '../../parts/field'
 import { Icon } from '../../parts/icon'
+import { isSensibleDay } from '../../parts/range/address'
 import { what } from '../../parts/states'
 import { useCreateKey } from './queries'
 import { scopes } from './scopes'
@@ -20,7 +21,7 @@ const expiries = [
   { key: '', text: 'Never' },
 ]
 
-/** expiryOf is when a key ends: days from now, or the end of a local day; undefined: never. */
+/** expiryOf is when a key ends: days from now, or the end of a local day (isSensibleDay); undefined: never. */
 export function expiryOf(choice: string, date: string, zone: string, now: number): string | undefined {
   if (choice === '') return undefined
   if (choice !== 'date') return new Date(now + Number(choice) * 86_400_000).toISOString()
@@ -63,7 +64,7 @@ function Request({ zone, own, create, onClose }: RequestProps) {
   const wrong = {
     name: name.trim() === '' ? 'Give it a name that says which program uses it.' : undefined,
     scopes: chosen.length === 0 ? 'Choose at least one.' : undefined,
-    expires_at: expiry === 'date' && date === '' ? 'Choose a day.' : undefined,
+    expires_at: expiry === 'date' && !isSensibleDay(date) ? 'Choose a day.' : undefined,
   }
   const errorOf = (field: keyof typeof wrong) => (tried ? wrong[field] : undefined) ?? refused[field]
   const submit = (event: FormEvent<HTMLFormElement>) => {

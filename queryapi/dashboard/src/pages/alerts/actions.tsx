@@ -5,10 +5,9 @@ import { usePlace } from '../../router'
 import { Ask } from './ask'
 import { DryRunResult } from './dryrun'
 import { Problem } from './problem'
-import type { RuleProps } from './rule'
 import { RuleForm } from './ruleform'
 import { Secret } from './secret'
-import { show } from './show'
+import { type RuleProps, show } from './show'
 import { SilenceDialog } from './silence'
 import { TestMessage } from './testmessage'
 
@@ -62,9 +61,7 @@ export function RuleActions(props: RuleProps) {
       </div>
       <Problem error={dry.error} />
       <DryRunResult dry={dry} zone={zone} kind={rule.kind} nameOf={nameOf} />
-      {asked === 'edit' ? (
-        <RuleForm workspace={workspace} zone={zone} rule={rule} onClose={close} onReload={reload} onSaved={onSaid} />
-      ) : null}
+      {asked === 'edit' ? <RuleForm workspace={workspace} zone={zone} rule={rule} onClose={close} onSaved={onSaid} /> : null}
       {asked === 'silence' ? (
         <SilenceDialog workspace={workspace} zone={zone} rule={rule} onClose={close} onReload={reload} onSaid={onSaid} />
       ) : null}

@@ -1,11 +1,13 @@
 import { useLive } from '../../api/live'
 import { can } from '../../api/queries'
-import type { ScreenProps } from '../../app'
+import { useChosenRange } from '../../parts/range/usechosen'
+import { weekStartOf } from '../../parts/range/week'
 import { Segments } from '../../parts/segments'
 import { usePlace } from '../../router'
 import { FreshnessLine, StaleNotice } from '../../shell/freshness'
 import { useZone } from '../../shell/zone'
 import { ZonePicker } from '../../shell/zonepicker'
+import type { ScreenProps } from '../screen'
 import { NoCredits, Settings } from '../settings'
 import { Deliveries } from './deliveries'
 import { Incidents } from './incidents'
@@ -36,7 +38,9 @@ function AlertsTab({ me, workspace }: ScreenProps) {
   const { zone } = useZone()
   const place = usePlace()
   const view = viewOf(place.query)
-  const props = { workspace, zone, view, write: can(me, workspace, 'alerts:write') }
+  const weekStart = weekStartOf(me, workspace)
+  const chosen = useChosenRange(workspace, zone, weekStart, 'log')
+  const props = { workspace, zone, weekStart, view, chosen, write: can(me, workspace, 'alerts:write') }
   return (
     <Settings
       me={me}

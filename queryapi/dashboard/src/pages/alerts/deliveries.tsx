@@ -1,5 +1,8 @@
 import { useRules } from '../../api/alerts'
 import { zoneName } from '../../format'
+import { usualPreset } from '../../parts/range/presets'
+import { Ranged } from '../../parts/range/ranged'
+import { SkeletonRows } from '../../parts/states'
 import { usePlace } from '../../router'
 import { useNow } from '../../shell/freshness'
 import { Attempts } from './attempts'
@@ -11,15 +14,15 @@ import { outcomes } from './words'
 const sentNames: Record<Sent, string> = { firing: 'Firing', resolved: 'Resolved', test: 'Tests' }
 
 /** Deliveries is every attempt to tell somebody, the newest first. */
-export function Deliveries({ workspace, zone, view }: Props) {
+export function Deliveries({ workspace, zone, view, chosen }: Props) {
   const now = useNow(60_000)
   const place = usePlace()
   const rules = useRules(workspace)
-  const narrowed = view.by || view.outcome || view.sent || view.range
+  const narrowed = view.by || view.outcome || view.sent || chosen.preset !== usualPreset('log')
   return (
     <section className="panel" aria-label="Deliveries">
       <h2 className="hidden-visually">Deliveries</h2>
-      <div className="panel-head alert-head">
+      <div className="panel-head">
         <search className="alert-filters">
           <RuleChoice by={view.by} rules={rules.data ?? []} />
           <Choice
@@ -36,16 +39,26 @@ export function Deliveries({ workspace, zone, view }: Props) {
             options={(Object.keys(outcomes) as Outcome[]).map((value) => ({ value, text: outcomes[value].text }))}
             onChange={(outcome) => show(place, { outcome })}
           />
-          <RangeChoice view={view} />
+          <RangeChoice chosen={chosen} zone={zone} />
         </search>
-        <p className="soft small">Kept for 90 days. Times are in {zoneName(zone, now)}</p>
+        <p className="soft small">
+          Kept for 90 days.{' '}
+          <a href="/docs/webhooks" target="_blank" rel="noreferrer">
+            How to receive them
+          </a>
+          . Times are in {zoneName(zone, now)}
+        </p>
       </div>
-      <Attempts
-        workspace={workspace}
-        zone={zone}
-        query={deliveriesQuery(view, zone, now)}
-        none={narrowed ? 'No deliveries match' : 'Nothing has been sent yet'}
-      />
+      <Ranged workspace={workspace} chosen={chosen} skeleton={<SkeletonRows rows={8} label="Loading deliveries" />}>
+        {(range) => (
+          <Attempts
+            workspace={workspace}
+            zone={zone}
+            query={deliveriesQuery(view, range)}
+            none={narrowed ? 'No deliveries match' : 'Nothing has been sent yet'}
+          />
+        )}
+      </Ranged>
     </section>
   )
 }

@@ -1,9 +1,10 @@
 import { useId, useMemo } from 'react'
 import type { Rule } from '../../api/alerts'
 import { Combo, type Option } from '../../parts/combo'
+import { RangeFields } from '../../parts/range/fields'
 import { usePlace } from '../../router'
 import { type Props, show } from './show'
-import { presets, states, whole } from './view'
+import { states, whole } from './view'
 
 type Options = { value: string; text: string }[]
 
@@ -25,7 +26,7 @@ function aboutOptions(campaigns: Lists['campaigns'], chosen: string | null): Opt
 type Lists = { rules: Rule[]; campaigns: { id: string; name: string }[] }
 
 /** IncidentFilters narrow the incidents; all of them stand in the address. */
-export function IncidentFilters({ view, rules, campaigns }: Props & Lists) {
+export function IncidentFilters({ view, chosen, zone, rules, campaigns }: Props & Lists) {
   const place = usePlace()
   const about = useMemo(() => aboutOptions(campaigns, view.campaign), [campaigns, view.campaign])
   return (
@@ -45,7 +46,7 @@ export function IncidentFilters({ view, rules, campaigns }: Props & Lists) {
         none={everything}
         onChange={(key) => show(place, { campaign: key === everything ? null : key })}
       />
-      <RangeChoice view={view} />
+      <RangeChoice chosen={chosen} zone={zone} />
       <label className="alert-check">
         <input
           type="checkbox"
@@ -73,48 +74,9 @@ export function RuleChoice({ by, rules }: { by: string | null; rules: Rule[] }) 
 }
 
 /** RangeChoice is since when, or from which day through which. */
-export function RangeChoice({ view }: Pick<Props, 'view'>) {
+export function RangeChoice({ chosen, zone }: Pick<Props, 'chosen' | 'zone'>) {
   const place = usePlace()
-  return (
-    <>
-      <Choice
-        label="Range"
-        all="Any time"
-        value={view.range}
-        options={[
-          ...Object.entries(presets).map(([value, { text }]) => ({ value, text })),
-          { value: 'days', text: 'Chosen days' },
-        ]}
-        onChange={(range) => show(place, { range, from: null, to: null })}
-      />
-      {view.range === 'days' ? (
-        <>
-          <Day label="From" value={view.from} max={view.to} onChange={(from) => show(place, { from, range: 'days' })} />
-          <Day label="Through" value={view.to} min={view.from} onChange={(to) => show(place, { to, range: 'days' })} />
-        </>
-      ) : null}
-    </>
-  )
-}
-
-type DayProps = { label: string; value: string; min?: string; max?: string; onChange: (day: string) => void }
-
-function Day({ label, value, min, max, onChange }: DayProps) {
-  const id = useId()
-  return (
-    <div className="field">
-      <label htmlFor={id}>{label}</label>
-      <input
-        id={id}
-        type="date"
-        className="input"
-        value={value}
-        {...(min ? { min } : {})}
-        {...(max ? { max } : {})}
-        onChange={(event) => onChange(event.target.value)}
-      />
-    </div>
-  )
+  return <RangeFields chosen={chosen} zone={zone} id="alerts" folded onChange={(changes) => show(place, changes)} />
 }
 
 type ChoiceProps = {

@@ -2,6 +2,8 @@ import { type IncidentsQuery, useCampaignNames, useCounts, useIncident, useIncid
 import { rows } from '../../api/queries'
 import { count, zoneName } from '../../format'
 import { More } from '../../parts/more'
+import { type Instants, usualPreset } from '../../parts/range/presets'
+import { Ranged } from '../../parts/range/ranged'
 import { Empty, ErrorState, Loaded } from '../../parts/states'
 import { usePlace } from '../../router'
 import { useNow } from '../../shell/freshness'
@@ -16,24 +18,35 @@ const none: never[] = []
 
 /** Incidents is what has happened, the newest first. */
 export function Incidents(props: Props) {
-  const { workspace, zone, view } = props
-  const now = useNow(60_000)
-  const query = incidentsQuery(view, zone, now)
-  const pages = useIncidents(workspace, { ...query, ...(view.state ? { state: view.state } : {}) })
-  const items = pages.data && rows(pages.data)
-  // What a notification leads to is shown, whatever the filters and however long ago.
-  const named = useIncident(workspace, view.incident)
-  const apart = named.data && items && !items.some((item) => item.incident_id === view.incident) ? named.data : null
+  const { workspace, chosen } = props
   return (
-    <section className="panel" aria-label="Incidents" aria-busy={pages.isPending || undefined}>
+    <section className="panel" aria-label="Incidents">
       <h2 className="hidden-visually">Incidents</h2>
-      <div className="panel-head alert-head">
+      <div className="panel-head">
         <IncidentFilters
           {...props}
           rules={useRules(workspace).data ?? none}
           campaigns={useCampaignNames(workspace).data ?? none}
         />
       </div>
+      <Ranged workspace={workspace} chosen={chosen} skeleton={<ListSkeleton label="Loading incidents" />}>
+        {(range) => <Listed {...props} range={range} />}
+      </Ranged>
+    </section>
+  )
+}
+
+function Listed({ range, ...props }: Props & { range: Instants }) {
+  const { workspace, zone, view } = props
+  const now = useNow(60_000)
+  const query = incidentsQuery(view, range)
+  const pages = useIncidents(workspace, { ...query, ...(view.state ? { state: view.state } : {}) })
+  const items = pages.data && rows(pages.data)
+  // What a notification leads to is shown, whatever the filters and however long ago.
+  const named = useIncident(workspace, view.incident)
+  const apart = named.data && items && !items.some((item) => item.incident_id === view.incident) ? named.data : null
+  return (
+    <div aria-busy={pages.isPending || undefined}>
       {view.incident && named.data === null ? (
         <p className="notice" role="status">
           There is no such incident. It may be older than what is kept.
@@ -65,13 +78,14 @@ export function Incidents(props: Props) {
           </>
         )}
       </Loaded>
-    </section>
+    </div>
   )
 }
 
-function None({ view }: Props) {
+function None({ view, chosen }: Props) {
   const place = usePlace()
-  if (!filtered(view)) {
+  const ranged = chosen.preset !== usualPreset('log')
+  if (!filtered(view) && !ranged) {
     return (
       <Empty title="No alerts yet">
         <p>As soon as what a rule says comes true, it is here.</p>
@@ -79,7 +93,7 @@ function None({ view }: Props) {
     )
   }
   return (
-    <Empty title={view.range ? 'No alerts in this range' : 'No alerts match'}>
+    <Empty title={ranged ? 'No alerts in this range' : 'No alerts match'}>
       <button type="button" className="button" onClick={() => show(place, noFilters)}>
         Clear filters
       </button>

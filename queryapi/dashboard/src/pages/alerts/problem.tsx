@@ -8,7 +8,7 @@ export function problemOf(error: unknown): { title: string; detail: string; conf
   if (!(error instanceof ApiError)) return of(title, detail)
   switch (error.code) {
     case 'alert_rule_conflict':
-      return of('Somebody changed it meanwhile', 'Reload to see what it is now, then change it again.', true)
+      return of('Somebody changed it meanwhile', 'Reload to see what it is now. What you have edited is kept.', true)
     case 'alert_rule_not_found':
       return of('The rule is gone', 'Somebody deleted it meanwhile.', true)
     case 'alert_incident_not_found':

@@ -17,7 +17,11 @@ export function Receiving({ open = false }: { open?: boolean }) {
         <li>Refuse what is more than five minutes old, and keep each webhook-id for a day to recognise repeats.</li>
         <li>Format Slack is a text for incoming webhooks of Slack and what is compatible with it, with the same headers.</li>
         <li>
-          All of it stands in <code>docs/webhooks.md</code>, and the operations in the{' '}
+          All of it stands in{' '}
+          <a href="/docs/webhooks" target="_blank" rel="noreferrer">
+            Receiving alerts
+          </a>
+          , and the operations in the{' '}
           <a href="/docs" target="_blank" rel="noreferrer">
             API documentation
           </a>

@@ -1,4 +1,3 @@
-import type { RefObject } from 'react'
 import { alertsMoved, type Rule, useSaveRule } from '../../api/alerts'
 import { ago, instant } from '../../format'
 import { Switch } from '../../parts/switch'
@@ -7,17 +6,8 @@ import { useNow } from '../../shell/freshness'
 import { ListRow } from './list'
 import { Problem } from './problem'
 import { RuleDetails } from './ruledetails'
-import { type Props, show } from './show'
+import { type RuleProps, show } from './show'
 import { ruleSentence } from './words'
-
-export type RuleProps = Props & {
-  rule: Rule
-  nameOf: (campaign: string) => string
-  /** Says what was done, to who hears the page as well. */
-  onSaid: (said: string) => void
-  /** Where focus goes when the rule is deleted. */
-  after: RefObject<HTMLElement | null>
-}
 
 /** RuleRow is one rule: what it says and how it fares. */
 export function RuleRow(props: RuleProps) {

@@ -5,7 +5,7 @@ import { Link } from '../../parts/link'
 import { usePlace, withQuery } from '../../router'
 import { RuleActions } from './actions'
 import { Detail } from './list'
-import type { RuleProps } from './rule'
+import type { RuleProps } from './show'
 import { noFilters } from './view'
 import { kindNames, minutesWords, type Params } from './words'
 

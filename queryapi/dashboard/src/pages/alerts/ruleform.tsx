@@ -1,11 +1,12 @@
 import { type FormEvent, useRef, useState } from 'react'
-import { type Rule, useCampaignNames, useDryRun, useSaveRule, type WrittenRule } from '../../api/alerts'
+import { type Rule, useCampaignNames, useDryRun, useReload, useSaveRule, type WrittenRule } from '../../api/alerts'
 import { Dialog, DialogFoot } from '../../parts/dialog'
 import { Field, focusWrong } from '../../parts/field'
 import { checked, type Draft, draftOf, type Errors, errorsOf, newDraft, otherKind } from './draft'
 import { DryRunResult } from './dryrun'
 import { KindFields } from './fields'
 import { Hooks } from './hooks'
+import { merged, mergedWords } from './merge'
 import { Problem } from './problem'
 import { Secret } from './secret'
 import { type Kind, kindNames, newKinds, ruleSentence } from './words'
@@ -16,13 +17,11 @@ type Props = {
   /** The rule to change; null: a new one. */
   rule: Rule | null
   onClose: () => void
-  /** What happens when somebody else changed it meanwhile. */
-  onReload: () => void
   onSaved: (said: string) => void
 }
 
 /** RuleForm makes a rule or changes one, and shows a secret that this made. */
-export function RuleForm({ workspace, zone, rule, onClose, onReload, onSaved }: Props) {
+export function RuleForm({ workspace, zone, rule, onClose, onSaved }: Props) {
   const save = useSaveRule(workspace)
   const [secret, setSecret] = useState<string | null>(null)
   const saved = (written: WrittenRule) => {
@@ -37,7 +36,7 @@ export function RuleForm({ workspace, zone, rule, onClose, onReload, onSaved }: 
       {secret ? (
         <Secret secret={secret} onClose={onClose} />
       ) : (
-        <Form workspace={workspace} zone={zone} rule={rule} save={save} onSaved={saved} onClose={onClose} onReload={onReload} />
+        <Form workspace={workspace} zone={zone} rule={rule} save={save} onSaved={saved} onClose={onClose} />
       )}
     </Dialog>
   )
@@ -45,8 +44,12 @@ export function RuleForm({ workspace, zone, rule, onClose, onReload, onSaved }: 
 
 type FormProps = Omit<Props, 'onSaved'> & { save: ReturnType<typeof useSaveRule>; onSaved: (written: WrittenRule) => void }
 
-function Form({ workspace, zone, rule, save, onSaved, onClose, onReload }: FormProps) {
+function Form({ workspace, zone, rule: given, save, onSaved, onClose }: FormProps) {
+  // What is edited is the rule as it was read, whatever becomes of it meanwhile: the API tells when that is another.
+  const [rule, setRule] = useState(given)
   const [draft, setDraft] = useState<Draft>(() => (rule ? draftOf(rule) : newDraft('balance_below')))
+  const [news, setNews] = useState('')
+  const reload = useReload(workspace)
   const [tried, setTried] = useState(false)
   const form = useRef<HTMLFormElement>(null)
   const dry = useDryRun(workspace)
@@ -69,6 +72,16 @@ function Form({ workspace, zone, rule, save, onSaved, onClose, onReload }: FormP
   const submit = (event: FormEvent) => {
     event.preventDefault()
     if (ready()) save.mutate({ id: rule?.rule_id ?? null, version: rule?.version ?? 0, request }, { onSuccess: onSaved, onError })
+  }
+  const merge = async () => {
+    const fresh = rule && (await reload(rule.rule_id))
+    if (!fresh) return
+    const both = merged(draftOf(rule), draft, draftOf(fresh))
+    setRule(fresh)
+    setDraft(both.draft)
+    setNews(mergedWords(both))
+    save.reset()
+    dry.reset()
   }
   const nameOf = (id: string) => names.find((campaign) => campaign.id === id)?.name ?? id
   const other = rule && (draft.kind !== rule.kind || changed(rule, draft))
@@ -101,7 +114,10 @@ function Form({ workspace, zone, rule, save, onSaved, onClose, onReload }: FormP
       </label>
       {other ? <p className="notice">What is evaluated changes, so incidents of this rule that are open now end.</p> : null}
       <DryRunResult dry={dry} zone={zone} nameOf={nameOf} kind={draft.kind} />
-      <Problem error={save.error ?? dry.error} onReload={onReload} />
+      <Problem error={save.error ?? dry.error} onReload={() => void merge()} />
+      <p role="status" className={news ? 'notice' : 'hidden-visually'}>
+        {news}
+      </p>
       <Unplaced errors={errors} draft={draft} />
       <DialogFoot>
         {draft.kind === 'freshness' ? null : (

@@ -1,5 +1,5 @@
 import { useEffect, useRef, useState } from 'react'
-import { alertsMoved, useCampaignNames, useRules } from '../../api/alerts'
+import { useCampaignNames, useRules } from '../../api/alerts'
 import { zoneName } from '../../format'
 import { Icon } from '../../parts/icon'
 import { Empty, Loaded } from '../../parts/states'
@@ -33,7 +33,7 @@ export function Rules(props: Props) {
   const nameOf = (id: string) => names.data?.find((campaign) => campaign.id === id)?.name ?? id
   return (
     <section className="panel" aria-label="Rules" aria-busy={rules.isPending || undefined}>
-      <div className="panel-head alert-head">
+      <div className="panel-head">
         <div className="panel-title">
           <h2 ref={heading} tabIndex={-1}>
             Rules
@@ -63,14 +63,7 @@ export function Rules(props: Props) {
         {said}
       </p>
       {making ? (
-        <RuleForm
-          workspace={workspace}
-          zone={zone}
-          rule={null}
-          onClose={() => setMaking(false)}
-          onReload={() => void alertsMoved(workspace)}
-          onSaved={setSaid}
-        />
+        <RuleForm workspace={workspace} zone={zone} rule={null} onClose={() => setMaking(false)} onSaved={setSaid} />
       ) : null}
       <Loaded query={rules} skeleton={<ListSkeleton label="Loading rules" rows={10} lines={2} />}>
         {(items) => {

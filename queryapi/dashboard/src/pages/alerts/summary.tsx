@@ -3,20 +3,21 @@ import { useCounts, useRules } from '../../api/alerts'
 import { count, instantSeconds } from '../../format'
 import { Icon } from '../../parts/icon'
 import { Link } from '../../parts/link'
+import { instantsOf, type Preset } from '../../parts/range/presets'
 import { Skeleton, what } from '../../parts/states'
 import { usePlace, withQuery } from '../../router'
 import { useNow } from '../../shell/freshness'
 import type { Props } from './show'
-import { noFilters, rangeOf, type State, viewOf } from './view'
+import { noFilters, type State } from './view'
 
 /** month is over how long what is resolved is counted. */
-const month = { ...viewOf(new URLSearchParams()), range: '30d' as const }
+const month = 'last_30_days'
 
 /** Summary says how many alerts there are, and whether rules are being evaluated. */
-export function Summary({ workspace, zone }: Props) {
+export function Summary({ workspace, zone, weekStart }: Props) {
   const now = useNow(60_000)
   const all = useCounts(workspace, {})
-  const recent = useCounts(workspace, rangeOf(month, zone, now))
+  const recent = useCounts(workspace, instantsOf(month, { zone, now, weekStart, looks: 'log', balance: undefined }) ?? {})
   // Both or none: a figure that is missing would look like a zero.
   const failed = [all, recent].find((query) => query.isError && query.data === undefined)
   return (
@@ -37,7 +38,7 @@ export function Summary({ workspace, zone }: Props) {
         <ul className="alert-tiles" aria-busy={!all.data || !recent.data || undefined}>
           <Tile state="firing" value={all.data?.firing} name="Firing" note={all.data?.firing === 0 ? 'All is well' : 'Now'} />
           <Tile state="pending" value={all.data?.pending} name="Pending" note="Will fire if it goes on" />
-          <Tile state="resolved" value={recent.data?.resolved} name="Resolved" note="Of the last 30 days" range="30d" />
+          <Tile state="resolved" value={recent.data?.resolved} name="Resolved" note="Of the last 30 days" preset={month} />
         </ul>
       )}
       <Evaluation workspace={workspace} zone={zone} />
@@ -45,12 +46,12 @@ export function Summary({ workspace, zone }: Props) {
   )
 }
 
-type TileProps = { state: State; value: number | undefined; name: string; note: string; range?: string }
+type TileProps = { state: State; value: number | undefined; name: string; note: string; preset?: Preset }
 
 /** Tile is a count that leads to what it counts. */
-function Tile({ state, value, name, note, range }: TileProps) {
+function Tile({ state, value, name, note, preset }: TileProps) {
   const place = usePlace()
-  const to = withQuery(place, { ...noFilters, incident: null, rule: null, part: 'incidents', state, range: range ?? null })
+  const to = withQuery(place, { ...noFilters, incident: null, rule: null, part: 'incidents', state, preset: preset ?? null })
   return (
     <li className={`alert-tile alert-tile-${value ? state : 'none'}`}>
       <Link href={to} replace>

@@ -2,16 +2,17 @@ import { useEffect } from 'react'
 import { ApiError, type Schemas } from '../../api/client'
 import { useLive } from '../../api/live'
 import { can, useCampaign } from '../../api/queries'
-import type { ScreenProps } from '../../app'
 import { nameOf } from '../../parts/campaigns/words'
 import { Icon } from '../../parts/icon'
 import { Link } from '../../parts/link'
 import { useChosenRange } from '../../parts/range/usechosen'
+import { weekStartOf } from '../../parts/range/week'
 import { Empty, Loaded } from '../../parts/states'
 import { paths } from '../../router'
 import { FreshnessLine, StaleNotice } from '../../shell/freshness'
 import { useZone } from '../../shell/zone'
 import { ZonePicker } from '../../shell/zonepicker'
+import type { ScreenProps } from '../screen'
 import { NoCredits } from '../settings'
 import { Actions } from './actions'
 import { Changes } from './changes'
@@ -49,7 +50,8 @@ function Back({ workspace }: { workspace: string }) {
 function Shown({ me, workspace, id }: { me: Schemas['Me']; workspace: string; id: string }) {
   const live = useLive(workspace)
   const { zone } = useZone()
-  const chosen = useChosenRange(workspace, zone)
+  const weekStart = weekStartOf(me, workspace)
+  const chosen = useChosenRange(workspace, zone, weekStart, 'usage')
   const campaign = useCampaign(workspace, id, { ...chosen.range, tz: zone })
   const { data, error } = campaign
   useEffect(() => {
@@ -81,8 +83,8 @@ function Shown({ me, workspace, id }: { me: Schemas['Me']; workspace: string; id
               </p>
             ) : null}
             <Quota campaign={detail} zone={zone} />
-            <Usage me={me} workspace={workspace} campaign={detail} zone={zone} chosen={chosen} />
-            <Course campaign={detail} zone={zone} />
+            <Usage workspace={workspace} campaign={detail} zone={zone} weekStart={weekStart} chosen={chosen} />
+            <Course workspace={workspace} campaign={detail} zone={zone} />
             <div className="campaign-pair">
               <Actions workspace={workspace} id={id} chosen={chosen} zone={zone} />
               <Changes campaign={detail} zone={zone} />

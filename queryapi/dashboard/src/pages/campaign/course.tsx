@@ -1,14 +1,17 @@
+import { useRules } from '../../api/alerts'
 import { serverNow } from '../../api/clock'
 import { day } from '../../format'
 import { methodOf, over } from '../../parts/campaigns/words'
 import { Curve } from '../../parts/curve/curve'
 import type { Point } from '../../parts/curve/scale'
+import { quotaLevels } from '../../parts/levels'
 import { Panel } from '../../parts/panel'
 import { Empty } from '../../parts/states'
 import type { Detail } from './words'
 
 /** Course is how the projection of a campaign comes about, against its quota. */
-export function Course({ campaign, zone }: { campaign: Detail; zone: string }) {
+export function Course({ workspace, campaign, zone }: { workspace: string; campaign: Detail; zone: string }) {
+  const rules = useRules(workspace).data ?? []
   const { at } = campaign.projection
   return (
     <Panel
@@ -24,7 +27,7 @@ export function Course({ campaign, zone }: { campaign: Detail; zone: string }) {
           label="Credits that will have been used"
           zone={zone}
           lines={[{ name: 'Projected', points: courseOf(campaign), look: 'main' }]}
-          limit={campaign.quota === null ? undefined : { value: Number(campaign.quota), name: 'Quota' }}
+          limits={quotaLevels(rules, campaign.quota, campaign.campaign_id)}
         />
       ) : over(campaign) ? (
         <Empty title="Nothing more is expected">

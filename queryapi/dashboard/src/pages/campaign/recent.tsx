@@ -20,7 +20,7 @@ export function Recent({ workspace, id, zone }: { workspace: string; id: string;
         {(entries) => (entries.length === 0 ? <Empty title="Nothing was used yet" /> : <Table entries={entries} zone={zone} />)}
       </Loaded>
       <div className="panel-foot">
-        <Link href={`${paths.history(workspace)}?campaign=${encodeURIComponent(id)}&view=events`}>
+        <Link href={`${paths.history(workspace)}?campaign=${encodeURIComponent(id)}&view=events&preset=all`}>
           All history of this campaign
         </Link>
       </div>

@@ -1,35 +1,33 @@
 import { useMemo } from 'react'
 import type { Schemas } from '../../api/client'
-import { useBalance, useUsage } from '../../api/queries'
+import { useUsage } from '../../api/queries'
 import { day } from '../../format'
 import { Amount } from '../../parts/amount'
 import { nameOf } from '../../parts/campaigns/words'
 import { Chart } from '../../parts/chart/chart'
 import { Panel } from '../../parts/panel'
-import type { Chosen } from '../../parts/range/address'
+import type { Change } from '../../parts/range/fields'
+import { RangeTools } from '../../parts/range/tools'
+import type { Followed } from '../../parts/range/usechosen'
+import { weekdayNumber } from '../../parts/range/week'
 import { Segments } from '../../parts/segments'
 import { Empty, Loaded, Skeleton } from '../../parts/states'
 import { navigate, usePlace, withQuery } from '../../router'
 import { dataOf } from '../credits/trends/data'
 import { statusMarks } from '../credits/trends/marks'
 import { UsageTable } from '../credits/trends/table'
-import { type Change, RangeTools } from '../credits/trends/tools'
 import { useTones } from '../credits/trends/trends'
 import { type View, viewOf } from '../credits/trends/view'
 import { questionOf } from './actions'
 import type { Detail } from './words'
 
-type Props = { me: Schemas['Me']; workspace: string; campaign: Detail; zone: string; chosen: Chosen }
+type Props = { workspace: string; campaign: Detail; zone: string; weekStart: string; chosen: Followed }
 
 /** Usage is what a campaign used over time, by action, in the range that the address names. */
-export function Usage({ me, workspace, campaign, zone, chosen }: Props) {
+export function Usage({ workspace, campaign, zone, weekStart, chosen }: Props) {
   const place = usePlace()
   const view = viewOf(place.query)
-  const balance = useBalance(workspace)
   const query = useUsage(workspace, questionOf(campaign.campaign_id, chosen, zone), chosen.range !== null)
-  const { from, to } = chosen.range?.from ? chosen.range : (balance.data?.period ?? {})
-  const range = from && to ? { from, to } : null
-  const weekStart = me.workspaces.find((w) => w.workspace_id === workspace)?.week_start ?? 'monday'
   const change: Change = (changes, step = false) => navigate(withQuery(place, changes), { replace: !step })
   const { data } = query
   return (
@@ -45,7 +43,7 @@ export function Usage({ me, workspace, campaign, zone, chosen }: Props) {
           '\u00a0'
         )
       }
-      actions={<RangeTools preset={chosen.preset} range={range} zone={zone} weekStart={weekStart} onChange={change} />}
+      actions={<RangeTools chosen={chosen} zone={zone} weekStart={weekStart} onChange={change} />}
     >
       <Loaded query={query} skeleton={<UsageSkeleton />}>
         {(usage) => (
@@ -122,13 +120,11 @@ function Drawn({ usage, view, zone, weekStart, name, changes }: DrawnProps) {
       zone={zone}
       bucket={usage.bucket}
       label={label}
-      weekStart={weekdays.indexOf(weekStart)}
+      weekStart={weekdayNumber(weekStart)}
       expected={view.look === 'bars' ? 'Forecast' : 'Forecast, with the range of eight in ten futures'}
     />
   )
 }
-
-const weekdays = ['sunday', 'monday', 'tuesday', 'wednesday', 'thursday', 'friday', 'saturday']
 
 function UsageSkeleton() {
   return (

@@ -1,6 +1,5 @@
 import { useLive } from '../../api/live'
 import { can } from '../../api/queries'
-import type { ScreenProps } from '../../app'
 import { CampaignFilters } from '../../parts/campaigns/filters'
 import { CampaignTable, CampaignTableSkeleton } from '../../parts/campaigns/table'
 import { useCampaignList } from '../../parts/campaigns/view'
@@ -9,6 +8,8 @@ import { Loaded } from '../../parts/states'
 import { paths } from '../../router'
 import { FreshnessLine, StaleNotice } from '../../shell/freshness'
 import { useZone } from '../../shell/zone'
+import { ZonePicker } from '../../shell/zonepicker'
+import type { ScreenProps } from '../screen'
 import { NoCredits } from '../settings'
 import { Headline } from './headline'
 import { NoCampaigns, NoMatch } from './none'
@@ -42,10 +43,13 @@ function CampaignList({ me, workspace }: ScreenProps) {
             <bdi>{name}</bdi>
           </p>
         </div>
-        <FreshnessLine live={live} zone={zone} />
+        <div className="page-tools">
+          <FreshnessLine live={live} zone={zone} />
+          <ZonePicker />
+        </div>
       </div>
       <StaleNotice live={live} />
-      <Headline workspace={workspace} zone={zone} list={list} />
+      <Headline workspace={workspace} zone={zone} list={list} query={query} />
       <section className="panel" aria-label="All campaigns" aria-busy={pages.isPending || undefined}>
         <div className="panel-head">
           <CampaignFilters />
@@ -85,7 +89,7 @@ function Found({ list, filtered }: { list: ReturnType<typeof useCampaignList>['l
   const n = list.items.length
   const of = n === 1 ? 'campaign' : 'campaigns'
   return (
-    <p className="soft small" role="status">
+    <p className="soft small campaign-found" role="status">
       {list.whole ? `${n} ${of}${filtered ? ' found' : ''}` : `The first ${n} ${of}`}
     </p>
   )

@@ -1,35 +1,60 @@
 import type { ReactNode } from 'react'
-import type { Schemas } from '../../api/client'
+import { ApiError, type Schemas } from '../../api/client'
 import { useBalance } from '../../api/queries'
 import { amount, day, isNegative } from '../../format'
 import { Amount } from '../../parts/amount'
 import type { List } from '../../parts/campaigns/view'
+import { Icon } from '../../parts/icon'
 import { Link } from '../../parts/link'
-import { Skeleton } from '../../parts/states'
+import { Skeleton, what } from '../../parts/states'
 import { paths } from '../../router'
 
+type Props = {
+  workspace: string
+  zone: string
+  list: List | undefined
+  /** Of the list, whose own panel says what is wrong with it. */
+  query: { isError: boolean; error: unknown }
+}
+
 /** Headline is what one wants to know first, and leads to the rest of it. */
-export function Headline({ workspace, zone, list }: { workspace: string; zone: string; list: List | undefined }) {
+export function Headline({ workspace, zone, list, query }: Props) {
   const balance = useBalance(workspace)
   const end = balance.data && endOf(balance.data, zone)
   return (
     <section className="panel headline" aria-label="Credits">
-      <Figure name="Remaining" failed={balance.isError && !balance.data}>
+      <Figure name="Remaining" failed={lost(balance)}>
         {balance.data && (
           <span className={isNegative(balance.data.remaining) ? 'tone-bad' : undefined}>
             <Amount value={balance.data.remaining} />
           </span>
         )}
       </Figure>
-      <Figure name="Runs out" note={end?.note} failed={balance.isError && !balance.data}>
+      <Figure name="Runs out" note={end?.note} failed={lost(balance)}>
         {end && <span className={end.bad ? 'tone-bad' : undefined}>{end.text}</span>}
       </Figure>
-      <Figure name="Used this cycle" note={list && cycleOf(list, zone)}>
+      <Figure name="Used this cycle" note={list && cycleOf(list, zone)} failed={lost(query)}>
         {list && <Amount value={list.total.used} />}
       </Figure>
       <Link className="headline-link" href={paths.credits(workspace)}>
         View credits
       </Link>
+      {lost(balance) ? (
+        <div className="notice notice-warn headline-failed" role="alert">
+          <Icon name="warn" />
+          <span>
+            {what(balance.error).title}. The balance is {balance.data ? 'from before' : 'not known'}.
+          </span>
+          <button
+            type="button"
+            className="button button-quiet"
+            onClick={() => void balance.refetch()}
+            disabled={balance.isFetching}
+          >
+            Retry
+          </button>
+        </div>
+      ) : null}
     </section>
   )
 }
@@ -48,14 +73,25 @@ function Figure({
   return (
     <div className="headline-figure">
       <p className="soft small">{name}</p>
-      <p className="headline-value figure">
-        {children ?? (failed ? <span className="soft">Not to be had now</span> : <Skeleton width="7rem" height="1.25rem" />)}
-      </p>
+      <p className="headline-value figure">{children ?? (failed ? <Unknown /> : <Skeleton width="7rem" height="1.25rem" />)}</p>
       {/* The line is there without a note as well, so that figures stand in a row. */}
       <p className={`soft small ${note ? '' : 'headline-note-none'}`}>{note ?? '\u00a0'}</p>
     </div>
   )
 }
+
+/** Unknown stands where a figure cannot be. */
+function Unknown() {
+  return (
+    <span className="soft">
+      <span aria-hidden="true">–</span>
+      <span className="hidden-visually">Not known</span>
+    </span>
+  )
+}
+
+/** lost says that a figure did not come. Of who is signed out the page asks at that moment, and says so as a whole. */
+const lost = ({ isError, error }: Props['query']) => isError && !(error instanceof ApiError && error.status === 401)
 
 /** cycleOf writes the period; its end is exclusive. */
 export const cycleOf = ({ from, to }: Pick<List, 'from' | 'to'>, zone: string) =>

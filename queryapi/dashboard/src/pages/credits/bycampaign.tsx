@@ -12,17 +12,15 @@ import { Icon } from '../../parts/icon'
 import { More } from '../../parts/more'
 import { Panel } from '../../parts/panel'
 import { Loaded, what } from '../../parts/states'
-import { paths, withQuery } from '../../router'
+import { paths } from '../../router'
 import { NoCampaigns, NoMatch } from '../campaigns/none'
 
-type Props = { me: Schemas['Me']; workspace: string; zone: string; range: Range }
+type Props = { me: Schemas['Me']; workspace: string; zone: string; range: Range | null }
 
 /** ByCampaign is the third panel: whose usage it is, over the same range as the trends. */
 export function ByCampaign({ me, workspace, zone, range }: Props) {
-  const { place, view, pages, list, query } = useCampaignList(workspace, range)
+  const { place, view, pages, list, query } = useCampaignList(workspace, range ?? {}, range !== null)
   const filtered = view.q !== '' || view.status !== null
-  // A campaign is looked at over the range and in the zone in which it was found.
-  const kept = withQuery({ path: '', query: new URLSearchParams() }, { ...range, zone: place.query.get('zone') })
   return (
     <Panel
       title="Usage by Campaign"
@@ -39,7 +37,7 @@ export function ByCampaign({ me, workspace, zone, range }: Props) {
       actions={
         <>
           <CampaignFilters />
-          {can(me, workspace, 'credits:export') ? <Export workspace={workspace} view={view} range={range} /> : null}
+          {range && can(me, workspace, 'credits:export') ? <Export workspace={workspace} view={view} range={range} /> : null}
         </>
       }
     >
@@ -58,7 +56,7 @@ export function ByCampaign({ me, workspace, zone, range }: Props) {
                   place={place}
                   view={view}
                   zone={zone}
-                  hrefOf={(id) => paths.campaign(workspace, id) + kept}
+                  hrefOf={(id) => paths.campaign(workspace, id)}
                 />
               </div>
               <More pages={pages} label="Show more campaigns" />

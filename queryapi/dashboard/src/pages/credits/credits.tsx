@@ -1,11 +1,12 @@
 import { type ReactNode, useEffect, useState } from 'react'
 import { useLive } from '../../api/live'
 import { can, useBalance } from '../../api/queries'
-import type { ScreenProps } from '../../app'
 import { useChosenRange } from '../../parts/range/usechosen'
+import { weekStartOf } from '../../parts/range/week'
 import { FreshnessLine, StaleNotice } from '../../shell/freshness'
 import { useZone } from '../../shell/zone'
 import { ZonePicker } from '../../shell/zonepicker'
+import type { ScreenProps } from '../screen'
 import { NoCredits, Settings } from '../settings'
 import { ByCampaign } from './bycampaign'
 import { Remaining } from './remaining'
@@ -28,7 +29,8 @@ export function Credits({ me, workspace }: ScreenProps) {
 function Dashboard({ me, workspace }: ScreenProps) {
   const live = useLive(workspace)
   const { zone } = useZone()
-  const chosen = useChosenRange(workspace, zone)
+  const weekStart = weekStartOf(me, workspace)
+  const chosen = useChosenRange(workspace, zone, weekStart, 'usage')
   return (
     <Settings
       me={me}
@@ -44,8 +46,8 @@ function Dashboard({ me, workspace }: ScreenProps) {
       <Remaining workspace={workspace} zone={zone} mayChange={can(me, workspace, 'credits:admin')} />
       <Below key={workspace} workspace={workspace}>
         <Why workspace={workspace} zone={zone} />
-        <Trends me={me} workspace={workspace} zone={zone} chosen={chosen} />
-        <ByCampaign me={me} workspace={workspace} zone={zone} range={chosen.range ?? {}} />
+        <Trends me={me} workspace={workspace} zone={zone} weekStart={weekStart} chosen={chosen} />
+        <ByCampaign me={me} workspace={workspace} zone={zone} range={chosen.range} />
       </Below>
     </Settings>
   )

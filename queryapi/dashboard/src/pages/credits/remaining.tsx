@@ -109,12 +109,12 @@ function Bar({ share, over }: { share: number; over: boolean }) {
 /** LiveTotal tells who hears the page what is left, at most every ten seconds. */
 function LiveTotal({ value }: { value: string }) {
   const [said, setSaid] = useState('')
-  const last = useRef(0)
+  const last = useRef(Number.NEGATIVE_INFINITY)
   useEffect(() => {
-    const wait = Math.max(last.current + 10_000 - Date.now(), 0)
+    const wait = Math.max(last.current + 10_000 - performance.now(), 0)
     const timer = window.setTimeout(() => {
-      if (last.current !== 0) setSaid(`${amount(value)} credits remaining`)
-      last.current = Date.now()
+      if (last.current > 0) setSaid(`${amount(value)} credits remaining`)
+      last.current = performance.now()
     }, wait)
     return () => window.clearTimeout(timer)
   }, [value])
@@ -232,7 +232,7 @@ function GrantTable({
   onVoid: Void
 }) {
   return (
-    <div className="table-wrap" tabIndex={0} role="region" aria-label={caption}>
+    <div className="table-wrap grant-wrap" tabIndex={0} role="region" aria-label={caption}>
       <table className="table grant-table">
         <caption className="hidden-visually">{caption}</caption>
         <thead>

@@ -2,12 +2,12 @@ import type { Schemas } from '../../api/client'
 import { serverNow } from '../../api/clock'
 import { clockMillis } from '../../format'
 import { Amount, fractionWidth } from '../../parts/amount'
+import { noCampaign } from '../../parts/campaigns/words'
 import { Copy } from '../../parts/copy'
 import { Link } from '../../parts/link'
 import { Loaded, SkeletonRows } from '../../parts/states'
 import { usePlace, withQuery } from '../../router'
 import { useLog } from './uselog'
-import { noCampaign } from './view'
 import { eventsWord } from './words'
 
 type Item = Schemas['HistoryItem']

@@ -2,16 +2,17 @@ import { type FormEvent, useState } from 'react'
 import { day } from '../../format'
 import { Dialog, DialogFoot } from '../../parts/dialog'
 import { refused, save } from '../../parts/file'
+import type { Instants } from '../../parts/range/presets'
 import { what } from '../../parts/states'
 import { type Dataset, type ExportFormat, exportUrl, formats } from './exporturl'
-import type { Range, View } from './view'
+import type { View } from './view'
 import { typeWords } from './words'
 
 type Props = {
   workspace: string
   zone: string
   view: View
-  range: Range
+  range: Instants
   nameOf: (campaign: string) => string
   onClose: () => void
 }
@@ -99,7 +100,7 @@ function Choice(props: { name: string; checked: boolean; onChoose: () => void; t
 }
 
 /** scopeOf says what will be in the file. */
-function scopeOf(view: View, range: Range, zone: string, dataset: Dataset, nameOf: Props['nameOf']): string {
+function scopeOf(view: View, range: Instants, zone: string, dataset: Dataset, nameOf: Props['nameOf']): string {
   const parts: string[] = []
   if (dataset === 'history' && view.types.length > 0) parts.push(view.types.map((type) => typeWords[type]).join(', '))
   if (view.campaign !== null) parts.push(view.campaign === '' ? 'Unattributed' : nameOf(view.campaign))

@@ -1,4 +1,5 @@
-import { entryTypes, type Range, type View } from './view'
+import type { Instants } from '../../parts/range/presets'
+import { entryTypes, type View } from './view'
 
 /** Dataset is what an export has rows of. */
 export type Dataset = 'history' | 'events'
@@ -17,7 +18,7 @@ export function exportUrl(
   dataset: Dataset,
   format: ExportFormat,
   view: View,
-  range: Range,
+  range: Instants,
   zone: string,
 ): string {
   const query = new URLSearchParams({ dataset, format })

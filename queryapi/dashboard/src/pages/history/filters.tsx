@@ -1,17 +1,20 @@
-import { useState } from 'react'
 import { amount } from '../../format'
+import { noCampaign } from '../../parts/campaigns/words'
 import { Combo, type Option } from '../../parts/combo'
 import { useMedia } from '../../parts/media'
+import type { Chosen } from '../../parts/range/address'
+import { type Change, RangeFields } from '../../parts/range/fields'
+import { usualPreset } from '../../parts/range/presets'
 import type { Names } from './names'
-import { type EntryType, entryTypes, fieldsOf, isSensibleDay, noCampaign, presets, type Range, type View } from './view'
+import { type EntryType, entryTypes, type View } from './view'
 import { typeWords } from './words'
 
 type Props = {
   view: View
-  range: Range
+  chosen: Chosen
   zone: string
   names: Names
-  onChange: (changes: Record<string, string | null>) => void
+  onChange: Change
 }
 
 /** everyCampaign is no filter; no id of a campaign may have this character. */
@@ -20,7 +23,9 @@ const everyCampaign = '*'
 /** Filters narrow the log; all of them are in the address. On a narrow page they are folded away. */
 export function Filters(props: Props) {
   const wide = useMedia('(min-width: 44rem)')
-  const set = [props.view.preset !== 'all', props.view.campaign !== null, props.view.types.length > 0].filter(Boolean).length
+  const set = [props.chosen.preset !== usualPreset('log'), props.view.campaign !== null, props.view.types.length > 0].filter(
+    Boolean,
+  ).length
   const fields = <Fields {...props} />
   return (
     <search aria-label="Filters">
@@ -36,10 +41,10 @@ export function Filters(props: Props) {
   )
 }
 
-function Fields({ view, range, zone, names, onChange }: Props) {
+function Fields({ view, chosen, zone, names, onChange }: Props) {
   return (
     <div className="log-filters">
-      <RangeFields view={view} range={range} zone={zone} onChange={onChange} />
+      <RangeFields chosen={chosen} zone={zone} id="log" onChange={onChange} />
       <Combo
         label="Campaign"
         options={campaignOptions(names, view.campaign)}
@@ -68,64 +73,6 @@ export function campaignOptions(names: Pick<Names, 'campaigns' | 'unattributed'>
   options.push({ key: noCampaign, text: 'Unattributed', ...(none ? { hint: used(none.used) } : {}) })
   if (chosen && !options.some((option) => option.key === chosen)) options.push({ key: chosen, text: chosen })
   return options
-}
-
-function RangeFields({ view, range, zone, onChange }: Omit<Props, 'names'>) {
-  const days = fieldsOf(range, zone)
-  // What the other field shows is kept: a preset becomes the days that it stands for.
-  const pick = (name: 'from' | 'to', day: string) => onChange({ preset: null, ...days, [name]: day })
-  return (
-    <>
-      <div className="field">
-        <label htmlFor="log-preset">Range</label>
-        <select
-          id="log-preset"
-          className="select"
-          value={view.preset ?? ''}
-          onChange={(event) => {
-            const preset = event.target.value
-            if (preset) onChange({ preset: preset === 'all' ? null : preset, from: null, to: null })
-          }}
-        >
-          {Object.entries(presets).map(([key, text]) => (
-            <option key={key} value={key}>
-              {text}
-            </option>
-          ))}
-          {view.preset === null ? <option value="">Chosen days</option> : null}
-        </select>
-      </div>
-      <DayField id="log-from" label="From" value={days.from} min="2000-01-01" max={days.to} onPick={(day) => pick('from', day)} />
-      <DayField id="log-to" label="Through" value={days.to} min={days.from} max="2099-12-31" onPick={(day) => pick('to', day)} />
-    </>
-  )
-}
-
-type DayProps = { id: string; label: string; value: string; min: string; max: string; onPick: (day: string) => void }
-
-/** DayField takes a day once it is whole: while a year is typed, its first digits are years as well. */
-function DayField({ id, label, value, min, max, onPick }: DayProps) {
-  const [draft, setDraft] = useState<string | null>(null)
-  return (
-    <div className="field">
-      <label htmlFor={id}>{label}</label>
-      <input
-        id={id}
-        type="date"
-        className="input"
-        value={draft ?? value}
-        {...(min ? { min } : {})}
-        {...(max ? { max } : {})}
-        onBlur={() => setDraft(null)}
-        onChange={(event) => {
-          const day = event.target.value
-          const whole = day === '' || isSensibleDay(day)
-          setDraft(whole ? null : day)
-          if (whole) onPick(day)
-        }}
-      />
-    </div>
-  )
 }
 
 function Types({ view, onChange }: Pick<Props, 'view' | 'onChange'>) {

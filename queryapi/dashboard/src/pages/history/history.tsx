@@ -1,11 +1,12 @@
 import { useLive } from '../../api/live'
 import { can } from '../../api/queries'
-import type { ScreenProps } from '../../app'
 import { Link } from '../../parts/link'
+import { weekStartOf } from '../../parts/range/week'
 import { paths } from '../../router'
 import { FreshnessLine, StaleNotice } from '../../shell/freshness'
 import { useZone } from '../../shell/zone'
 import { ZonePicker } from '../../shell/zonepicker'
+import type { ScreenProps } from '../screen'
 import { NoCredits } from '../settings'
 import { HistoryPanel } from './panel'
 import './history.css'
@@ -26,7 +27,6 @@ export function History({ me, workspace }: ScreenProps) {
 function Shown({ me, workspace }: ScreenProps) {
   const live = useLive(workspace)
   const { zone } = useZone()
-  const entry = me.workspaces.find((w) => w.workspace_id === workspace)
   return (
     <>
       <div className="page-head">
@@ -43,7 +43,7 @@ function Shown({ me, workspace }: ScreenProps) {
       <HistoryPanel
         workspace={workspace}
         zone={zone}
-        weekStart={entry?.week_start ?? 'monday'}
+        weekStart={weekStartOf(me, workspace)}
         mayExport={can(me, workspace, 'credits:export')}
       />
     </>

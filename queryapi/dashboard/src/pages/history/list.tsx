@@ -5,7 +5,7 @@ import { amountParts, dateKey, longDay } from '../../format'
 import { fractionWidth } from '../../parts/amount'
 import { useMedia } from '../../parts/media'
 import { daysOf } from './log'
-import { Row } from './row'
+import { type Columns, Row } from './row'
 
 type Props = {
   workspace: string
@@ -15,9 +15,6 @@ type Props = {
   /** The rows are those of another question. */
   busy: boolean
 }
-
-/** Columns are those that the page has room for. */
-export type Columns = { wide: boolean; actor: boolean; count: number }
 
 function useColumns(): Columns {
   // The sidebar takes its part from 56rem on (shell.css).

@@ -1,7 +1,7 @@
 import { useQuery } from '@tanstack/react-query'
 import { useCallback, useMemo } from 'react'
 import { api, body, type Schemas } from '../../api/client'
-import type { Range } from './view'
+import type { Instants } from '../../parts/range/presets'
 
 /** manyCampaigns is what is asked for at once, the most that the API gives; the names of further ones are their ids. */
 const manyCampaigns = 1000
@@ -18,7 +18,7 @@ export type Names = {
 }
 
 /** useNames knows how campaigns are called and what each used in a range. */
-export function useNames(workspace: string, range: Range): Names {
+export function useNames(workspace: string, range: Instants): Names {
   const query = useQuery({
     queryKey: ['w', workspace, 'names', range],
     queryFn: ({ signal }) =>

@@ -5,6 +5,11 @@ import { zoneName } from '../../format'
 import { Icon } from '../../parts/icon'
 import { More } from '../../parts/more'
 import { Panel } from '../../parts/panel'
+import { backwards } from '../../parts/range/address'
+import type { Change } from '../../parts/range/fields'
+import { type Instants, usualPreset } from '../../parts/range/presets'
+import { Ranged } from '../../parts/range/ranged'
+import { useChosenRange } from '../../parts/range/usechosen'
 import { Segments } from '../../parts/segments'
 import { Empty, Loaded, SkeletonRows } from '../../parts/states'
 import { navigate, usePlace, withQuery } from '../../router'
@@ -14,7 +19,7 @@ import { List } from './list'
 import { useNames } from './names'
 import { useHold } from './usehold'
 import { useLog } from './uselog'
-import { backwards, questionOf, rangeOf, type View, viewOf } from './view'
+import { questionOf, type View, viewOf } from './view'
 
 type Props = { workspace: string; zone: string; weekStart: string; mayExport: boolean }
 
@@ -23,10 +28,11 @@ export function HistoryPanel({ workspace, zone, weekStart, mayExport }: Props) {
   const place = usePlace()
   const [exporting, setExporting] = useState(false)
   const view = viewOf(place.query)
-  const range = rangeOf(view, zone, weekStart, serverNow())
+  const chosen = useChosenRange(workspace, zone, weekStart, 'log')
+  const range = chosen.range ?? {}
   const names = useNames(workspace, range)
   const wrong = backwards(range)
-  const change = (changes: Record<string, string | null>) => navigate(withQuery(place, changes), { replace: true })
+  const change: Change = (changes) => navigate(withQuery(place, changes), { replace: true })
   const clear = () => {
     change(cleared)
     // The button that was pressed goes.
@@ -48,7 +54,7 @@ export function HistoryPanel({ workspace, zone, weekStart, mayExport }: Props) {
             onChange={(value) => change({ view: value === 'grouped' ? null : value })}
           />
           {mayExport ? (
-            <button type="button" className="button" onClick={() => setExporting(true)} disabled={wrong}>
+            <button type="button" className="button" onClick={() => setExporting(true)} disabled={wrong || chosen.range === null}>
               <Icon name="export" />
               Export
             </button>
@@ -56,14 +62,26 @@ export function HistoryPanel({ workspace, zone, weekStart, mayExport }: Props) {
         </>
       }
     >
-      <Filters view={view} range={range} zone={zone} names={names} onChange={change} />
+      <Filters view={view} chosen={chosen} zone={zone} names={names} onChange={change} />
       {wrong ? (
         <p className="notice notice-warn" role="alert">
           <Icon name="warn" />
-          The range ends before it begins.
+          <span>The range ends before it begins.</span>
         </p>
       ) : (
-        <Log workspace={workspace} zone={zone} view={view} range={range} names={names} onClear={clear} />
+        <Ranged workspace={workspace} chosen={chosen} skeleton={<LogSkeleton />}>
+          {(range) => (
+            <Log
+              workspace={workspace}
+              zone={zone}
+              view={view}
+              range={range}
+              names={names}
+              filtered={filtered(view) || chosen.preset !== usualPreset('log')}
+              onClear={clear}
+            />
+          )}
+        </Ranged>
       )}
       {exporting ? (
         <ExportDialog
@@ -82,18 +100,21 @@ export function HistoryPanel({ workspace, zone, weekStart, mayExport }: Props) {
 /** cleared are no filters. */
 const cleared = { type: null, campaign: null, preset: null, from: null, to: null }
 
-const filtered = (view: View) => view.types.length > 0 || view.campaign !== null || view.preset !== 'all'
+const filtered = (view: View) => view.types.length > 0 || view.campaign !== null
 
 type LogProps = {
   workspace: string
   zone: string
   view: View
-  range: ReturnType<typeof rangeOf>
+  range: Instants
   names: ReturnType<typeof useNames>
+  filtered: boolean
   onClear: () => void
 }
 
-function Log({ workspace, zone, view, range, names, onClear }: LogProps) {
+const LogSkeleton = () => <SkeletonRows rows={12} label="Loading the history" />
+
+function Log({ workspace, zone, view, range, names, filtered, onClear }: LogProps) {
   const { hold, ref, region } = useHold()
   const live = range.to === undefined || Date.parse(range.to) > serverNow()
   const log = useLog(workspace, questionOf(view, range, zone), { live, hold })
@@ -103,21 +124,17 @@ function Log({ workspace, zone, view, range, names, onClear }: LogProps) {
     region.current?.scrollIntoView({ block: 'start' })
   }
   return (
-    <Loaded
-      query={{ ...log.list, data: log.page }}
-      skeleton={<SkeletonRows rows={12} label="Loading the history" />}
-      explain={explained}
-    >
+    <Loaded query={{ ...log.list, data: log.page }} skeleton={<LogSkeleton />} explain={explained}>
       {(page) =>
         page.items.length === 0 ? (
-          <Nothing filtered={filtered(view)} onClear={onClear} />
+          <Nothing filtered={filtered} onClear={onClear} />
         ) : (
           <div ref={ref} className={`log ${log.list.isPlaceholderData ? 'log-old' : ''}`} tabIndex={-1}>
             <Waiting waiting={log.waiting} onShow={newest} />
             {log.failing ? (
               <p className="notice notice-warn" role="status">
                 <Icon name="warn" />
-                New entries cannot be read right now. Trying again.
+                <span>New entries cannot be read right now. Trying again.</span>
               </p>
             ) : null}
             <List workspace={workspace} zone={zone} items={page.items} nameOf={names.nameOf} busy={log.list.isPlaceholderData} />

@@ -5,10 +5,12 @@ import { dayShort } from '../../format'
 import { Amount } from '../../parts/amount'
 import { Icon } from '../../parts/icon'
 import { Details } from './details'
-import type { Columns } from './list'
 import { fullWhen, iconOf, type Titles, titlesOf, toneOf, typeWords, unmovedWords, whenOf } from './words'
 
 type Item = Schemas['HistoryItem']
+
+/** Columns are those that the page has room for. */
+export type Columns = { wide: boolean; actor: boolean; count: number }
 
 type Props = {
   workspace: string

@@ -75,7 +75,7 @@ export function useLog(workspace: string, query: HistoryQuery, { live, hold }: O
   const shown = useMemo(() => list.data && one(list.data.pages), [list.data])
   const joined = useMemo(() => (usable && shown && newest.data ? join(shown, newest.data) : null), [usable, shown, newest.data])
   const held = hold && (joined?.fresh ?? 0) > 0
-  const current = useRef({ key, joined, shown, workspace, query, restated: false, restatedAt: 0 })
+  const current = useRef({ key, joined, shown, workspace, query, restated: false, restatedAt: Number.NEGATIVE_INFINITY })
   Object.assign(current.current, { key, joined, shown, workspace, query })
 
   /** show lets what waits into the list. */
@@ -93,17 +93,18 @@ export function useLog(workspace: string, query: HistoryQuery, { live, hold }: O
     if (!idle || held) return
     show()
     if (!current.current.restated) return
-    const wait = current.current.restatedAt + restateEvery - Date.now()
+    const wait = current.current.restatedAt + restateEvery - performance.now()
     const timer = window.setTimeout(() => void restate(), Math.max(wait, 0))
     return () => window.clearTimeout(timer)
   }, [stamp, idle, held, show])
 
   const restate = async () => {
     const { key, shown, workspace, query } = current.current
-    Object.assign(current.current, { restated: false, restatedAt: Date.now() })
+    Object.assign(current.current, { restated: false, restatedAt: performance.now() })
     try {
       const page = await askAll(workspace, query, shown?.items.length ?? 0)
-      queryClient.setQueryData(key, { pages: [page], pageParams: [''] })
+      // Not what was let go of meanwhile.
+      if (queryClient.getQueryState(key)) queryClient.setQueryData(key, { pages: [page], pageParams: [''] })
     } catch {
       current.current.restated = true // tried again with the next newest page
     }

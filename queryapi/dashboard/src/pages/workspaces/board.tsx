@@ -1,22 +1,22 @@
 import { useEffect } from 'react'
 import { serverNow } from '../../api/clock'
 import { rows } from '../../api/queries'
-import { clockSeconds, count } from '../../format'
+import { clockSeconds, count, zoneName } from '../../format'
 import { Icon } from '../../parts/icon'
 import { More } from '../../parts/more'
 import { Panel } from '../../parts/panel'
 import { Empty, Loaded, SkeletonRows } from '../../parts/states'
 import { navigate, usePlace, withQuery } from '../../router'
+import { useZone } from '../../shell/zone'
+import { ZonePicker } from '../../shell/zonepicker'
 import { type Order, type Sort, useWorkspaces, usual } from './query'
 import { WorkspaceTable } from './table'
 import { matches } from './words'
 
-/** zone of the times: there is no one workspace whose zone they could be in. */
-const zone = 'UTC'
-
 /** Board is all workspaces, those that run out first on top. */
 export function Board() {
   const place = usePlace()
+  const { zone } = useZone()
   const sort = sortOf(place.query.get('sort'))
   const order = orderOf(place.query.get('order'), sort)
   const search = place.query.get('q') ?? ''
@@ -38,10 +38,13 @@ export function Board() {
     <>
       <div className="page-head">
         <h1>Workspaces</h1>
+        <div className="page-tools">
+          <ZonePicker />
+        </div>
       </div>
       <Panel
         title={total === undefined ? 'All workspaces' : `${count(total)} ${total === 1 ? 'workspace' : 'workspaces'}`}
-        note={`${asOf}Times in ${zone}.`}
+        note={`${asOf}Times in ${zoneName(zone, serverNow())}.`}
         actions={
           <label className="board-search">
             <span className="hidden-visually">Search by name or id</span>

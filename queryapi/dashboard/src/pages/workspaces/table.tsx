@@ -5,7 +5,7 @@ import { Amount, fractionWidth } from '../../parts/amount'
 import { Icon } from '../../parts/icon'
 import { Link } from '../../parts/link'
 import { useMedia } from '../../parts/media'
-import { navigate, paths } from '../../router'
+import { go, paths } from '../../router'
 import type { Order, Sort } from './query'
 import { endingOf } from './words'
 
@@ -98,7 +98,7 @@ const Row = memo(function Row({ workspace, zone, now, remaining, allocated, wide
   const href = paths.credits(workspace.workspace_id)
   const open = (event: MouseEvent<HTMLTableRowElement>) => {
     // A press on the link, or the end of selecting text, is not meant for the row.
-    if (!(event.target as Element).closest('a') && window.getSelection()?.isCollapsed) navigate(href)
+    if (!(event.target as Element).closest('a') && window.getSelection()?.isCollapsed) go(href)
   }
   return (
     <tr className="board-row" onClick={open}>
@@ -106,7 +106,7 @@ const Row = memo(function Row({ workspace, zone, now, remaining, allocated, wide
         <Link href={href} className="board-name">
           <bdi title={workspace.name ?? workspace.workspace_id}>{workspace.name ?? workspace.workspace_id}</bdi>
         </Link>
-        <span className="board-id soft small">{workspace.workspace_id}</span>
+        {workspace.name === null ? null : <span className="board-id soft small">{workspace.workspace_id}</span>}
       </th>
       <td className={`num ${over ? 'board-bad' : ''}`}>
         <Amount value={workspace.remaining} fraction={remaining} />

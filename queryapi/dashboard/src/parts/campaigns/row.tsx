@@ -1,5 +1,5 @@
 import { type MouseEvent, memo, type ReactNode } from 'react'
-import { navigate } from '../../router'
+import { go, leads } from '../../router'
 import { Amount } from '../amount'
 import { Badge } from '../badge'
 import { Link } from '../link'
@@ -29,8 +29,8 @@ export const CampaignRow = memo(function CampaignRow(props: RowProps) {
     if (event.defaultPrevented || (event.target as Element).closest('a, button, input')) return
     // Who marks a figure to copy it does not want to leave.
     if (window.getSelection()?.isCollapsed === false) return
-    if (event.button === 1 || event.metaKey || event.ctrlKey || event.shiftKey) window.open(href, '_blank', 'noopener')
-    else if (event.button === 0) navigate(href)
+    if (event.button === 1 || event.metaKey || event.ctrlKey || event.shiftKey) window.open(leads(href), '_blank', 'noopener')
+    else if (event.button === 0) go(href)
   }
   return (
     <tr className="campaign-row" aria-rowindex={props.index} onClick={open} onAuxClick={open}>

@@ -75,11 +75,11 @@ export function listOf(pages: Campaigns[]): List | undefined {
   return { items, from, to, total, unattributed, whole: last.next_cursor === null }
 }
 
-/** useCampaignList follows the list that the address asks for. */
-export function useCampaignList(workspace: string, range: Range) {
+/** useCampaignList follows the list that the address asks for; not enabled: its range is not known yet. */
+export function useCampaignList(workspace: string, range: Range, enabled = true) {
   const place = usePlace()
   const view = viewOf(place.query)
-  const pages = useCampaigns(workspace, queryOf(view, range))
+  const pages = useCampaigns(workspace, queryOf(view, range), enabled)
   const list = pages.data && listOf(pages.data.pages)
   // A next page that fails is told of at the end of the list; what is above it is right.
   return { place, view, pages, list, query: { ...pages, data: list, isError: pages.isError && !pages.isFetchNextPageError } }

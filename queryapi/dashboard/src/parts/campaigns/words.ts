@@ -7,6 +7,9 @@ export type Campaigns = Schemas['Campaigns']
 /** nameOf is what a campaign is called; one that nobody described goes by its id. */
 export const nameOf = ({ name, campaign_id }: Pick<Campaign, 'name' | 'campaign_id'>) => name || campaign_id
 
+/** noCampaign stands in the address for what no campaign used; no id of a campaign may have this character. */
+export const noCampaign = '~'
+
 /** over says that nothing more is expected of a campaign. */
 export const over = ({ status }: Pick<Campaign, 'status'>) => status === 'PAUSED' || status === 'COMPLETED'
 

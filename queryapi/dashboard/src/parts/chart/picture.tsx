@@ -1,5 +1,6 @@
 import { memo, useId } from 'react'
 import { compact } from '../../format'
+import { LevelLines } from '../levellines'
 import { type Drawing, room, type Size } from './drawing'
 import type { Data, Mark, View } from './model'
 import type { Tick } from './ticks'
@@ -49,14 +50,7 @@ export const Picture = memo(function Picture({ drawing, data, view, ticks, size:
         </>
       ) : null}
       {drawing.ahead ? <path className="chart-ahead" d={drawing.ahead.line} /> : null}
-      {drawing.levels.map((level) => (
-        <g key={level.name} className="chart-level">
-          <line x1={room.left} x2={width - room.right} y1={y(level.value)} y2={y(level.value)} />
-          <text x={room.left + 4} y={y(level.value) - 4}>
-            {level.name}
-          </text>
-        </g>
-      ))}
+      <LevelLines levels={drawing.levels} y={y} left={room.left} right={width - room.right} />
       <Times ticks={ticks} x={x} bottom={bottom} width={width} />
       {data.now !== null && data.now > data.from && data.now < data.to ? (
         <g className="chart-now">
@@ -66,7 +60,7 @@ export const Picture = memo(function Picture({ drawing, data, view, ticks, size:
           </text>
         </g>
       ) : null}
-      <Marks marks={data.marks} x={x} bottom={bottom} />
+      <Marks marks={data.marks} x={x} bottom={bottom} width={width} />
     </svg>
   )
 })
@@ -94,13 +88,21 @@ const markShapes: Record<Mark['kind'], string> = {
   paused: 'M-3 -4V4M3 -4V4',
 }
 
-/** Marks stand on the axis; what they say is told where the cursor is. */
-function Marks({ marks, x, bottom }: { marks: Mark[]; x: Drawing['x']; bottom: number }) {
+/** markRadius is how big a mark is, in pixels. */
+const markRadius = 7
+
+/** Marks stand on the axis, within it: a figure beside it is not covered. What they say is told where the cursor is. */
+function Marks({ marks, x, bottom, width }: { marks: Mark[]; x: Drawing['x']; bottom: number; width: number }) {
+  const within = (at: number) => Math.min(Math.max(x(at), room.left + markRadius), width - room.right - markRadius)
   return (
     <g>
       {marks.map(({ at, kind, text }) => (
-        <g key={`${at} ${kind} ${text}`} className={`chart-mark chart-mark-${kind}`} transform={`translate(${x(at)} ${bottom})`}>
-          <circle r="7" />
+        <g
+          key={`${at} ${kind} ${text}`}
+          className={`chart-mark chart-mark-${kind}`}
+          transform={`translate(${within(at)} ${bottom})`}
+        >
+          <circle r={markRadius} />
           <path d={markShapes[kind]} />
         </g>
       ))}

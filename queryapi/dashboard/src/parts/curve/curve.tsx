@@ -2,6 +2,9 @@ import { scaleLinear } from 'd3-scale'
 import { area, line } from 'd3-shape'
 import { type PointerEvent, useState } from 'react'
 import { day, instant, rounded } from '../../format'
+import type { Level } from '../chart/model'
+import { LevelLines } from '../levellines'
+import { levelWords } from '../levels'
 import { Grid, room, Time, tickEvery } from './axes'
 import { dayTicks, nearest, type Point, valueAt } from './scale'
 import { useWidth } from './width'
@@ -15,13 +18,13 @@ type Props = {
   zone: string
   /** What the curve shows, for who does not see it. */
   label: string
-  /** A value to be seen against, such as a quota. */
-  limit?: { value: number; name: string } | undefined
+  /** Values to be seen against, such as a quota. */
+  limits?: Level[]
   height?: number
 }
 
 /** Curve draws what is to come: lines over time, the first with its range. */
-export function Curve({ lines, zone, label, limit, height = 220 }: Props) {
+export function Curve({ lines, zone, label, limits = [], height = 220 }: Props) {
   const [frame, width] = useWidth<HTMLDivElement>()
   const [at, setAt] = useState<number | null>(null)
   const all = lines.flatMap((one) => one.points)
@@ -29,7 +32,7 @@ export function Curve({ lines, zone, label, limit, height = 220 }: Props) {
   const values = all.flatMap((p) => [p.value, p.low ?? p.value, p.high ?? p.value])
   const x = scaleLinear([from, to], [room.left, width - room.right])
   const y = scaleLinear(
-    [Math.min(0, ...values), Math.max(0, ...values, limit?.value ?? 0)],
+    [Math.min(0, ...values), Math.max(0, ...values, ...limits.map((limit) => limit.value))],
     [height - room.bottom, room.top],
   ).nice(4)
   const over = (event: PointerEvent<SVGSVGElement>) => {
@@ -66,18 +69,11 @@ export function Curve({ lines, zone, label, limit, height = 220 }: Props) {
         {lines.toReversed().map((one) => (
           <Course key={one.name} line={one} x={x} y={y} />
         ))}
-        {limit ? (
-          <g className="curve-limit">
-            <line x1={room.left} x2={width - room.right} y1={y(limit.value)} y2={y(limit.value)} />
-            <text x={room.left + 4} y={y(limit.value) - 4}>
-              {limit.name}
-            </text>
-          </g>
-        ) : null}
+        <LevelLines levels={limits} y={y} left={room.left} right={width - room.right} />
         {at !== null ? <line className="curve-at" x1={x(at)} x2={x(at)} y1={room.top} y2={height - room.bottom} /> : null}
       </svg>
       {at !== null ? <Pointed lines={lines} at={at} zone={zone} left={x(at)} width={width} /> : null}
-      <Legend lines={lines} />
+      <Legend lines={lines} limits={limits} />
       <AsTable lines={lines} zone={zone} label={label} />
     </div>
   )
@@ -127,7 +123,7 @@ function Pointed({ lines, at, zone, left, width }: { lines: Line[]; at: number; 
   )
 }
 
-function Legend({ lines }: { lines: Line[] }) {
+function Legend({ lines, limits }: { lines: Line[]; limits: Level[] }) {
   return (
     <ul className="curve-legend small soft">
       {lines.map((one) => (
@@ -138,6 +134,11 @@ function Legend({ lines }: { lines: Line[] }) {
       <li>
         <span className="curve-key curve-key-band" aria-hidden="true" /> Eight of ten futures
       </li>
+      {limits.map((limit) => (
+        <li key={`${limit.name} ${limit.value}`}>
+          <bdi>{levelWords(limit)}</bdi>
+        </li>
+      ))}
     </ul>
   )
 }

@@ -18,6 +18,7 @@ import {
 } from 'react-aria-components'
 import { Icon } from '../icon'
 import { begin } from './presets'
+import { weekdayShort } from './week'
 import './daterange.css'
 
 type Props = {
@@ -31,7 +32,6 @@ type Props = {
 }
 
 type Days = { start: CalendarDate; end: CalendarDate }
-type Weekday = 'sun' | 'mon' | 'tue' | 'wed' | 'thu' | 'fri' | 'sat'
 
 /** first and last are the days for which there can be events (DESIGN section 3). */
 const first = parseDate('2000-01-01')
@@ -66,7 +66,7 @@ export default function DateRange({ from, to, zone, weekStart, onChange }: Props
       value={draft}
       minValue={first}
       maxValue={last}
-      firstDayOfWeek={weekStart.slice(0, 3) as Weekday}
+      firstDayOfWeek={weekdayShort(weekStart)}
       onChange={write}
       onBlur={take}
       onOpenChange={(open) => !open && take()}

@@ -20,8 +20,12 @@ describe('typed credits', () => {
 })
 
 it('a typed time is of the zone', () => {
-  expect(typedInstant('2026-12-31T23:30', 'America/New_York')).toBe('2027-01-01T04:30:00.000Z')
-  expect(typedInstant('', 'UTC')).toBeUndefined()
+  expect(typedInstant('2026-12-31T23:30', 'America/New_York')).toEqual({ at: '2027-01-01T04:30:00.000Z' })
+  expect(typedInstant('', 'UTC')).toEqual({})
+})
+
+it.each(['20266-01-01T00:00', '0026-01-01T00:00', '2100-01-01T00:00', 'tomorrow'])('%j is a time that nobody means', (text) => {
+  expect(typedInstant(text, 'UTC').wrong).toBeTypeOf('string')
 })
 
 it('a priority is 0 to 1000, or left to the API', () => {

@@ -24,9 +24,19 @@ export function typedCredits(text: string): Typed {
   return { credits }
 }
 
-/** typedInstant is a local date and time in a zone; empty: undefined. */
-export function typedInstant(text: string, zone: string): string | undefined {
-  return text === '' ? undefined : toZoned(parseDateTime(text), zone).toDate().toISOString()
+/** Instant is what was typed as one: what the API is sent, neither where nothing was, or what is wrong with it. */
+export type Instant = { at?: string; wrong?: string }
+
+/** typedInstant reads a local date and time in a zone. Browsers have years of up to six digits, of which the API takes a hundred. */
+export function typedInstant(text: string, zone: string): Instant {
+  if (text === '') return {}
+  try {
+    const local = parseDateTime(text)
+    if (local.year >= 2000 && local.year < 2100) return { at: toZoned(local, zone).toDate().toISOString() }
+  } catch {
+    // A year of five digits, or what a browser without such a field let through.
+  }
+  return { wrong: 'A day from 2000 to 2099.' }
 }
 
 /** typedPriority reads 0 to 1000, lower first; undefined: by default. */

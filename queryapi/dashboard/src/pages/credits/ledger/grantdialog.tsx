@@ -146,9 +146,15 @@ export function GrantDialog({ workspace, zone, onMade, onClose }: Props) {
 export function grantOf(typing: Typing, zone: string, now: number) {
   const credits = typedCredits(typing.credits)
   const priority = typedPriority(typing.priority)
-  const effective_at = typedInstant(typing.from, zone)
-  const expires_at = typedInstant(typing.to, zone)
-  const wrong: Record<string, string | undefined> = { credits: credits.wrong, priority: priority.wrong }
+  const from = typedInstant(typing.from, zone)
+  const to = typedInstant(typing.to, zone)
+  const [effective_at, expires_at] = [from.at, to.at]
+  const wrong: Record<string, string | undefined> = {
+    credits: credits.wrong,
+    priority: priority.wrong,
+    effective_at: from.wrong,
+    expires_at: to.wrong,
+  }
   if (expires_at && Date.parse(expires_at) <= (effective_at ? Date.parse(effective_at) : now)) {
     wrong.expires_at = effective_at ? 'Later than it takes effect.' : 'In the future.'
   }

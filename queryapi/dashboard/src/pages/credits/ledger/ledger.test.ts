@@ -30,6 +30,8 @@ describe('a grant', () => {
       ['priority', { priority: '1001' }],
       ['grant_id', { id: 'no spaces' }],
       ['expires_at', { to: '2026-11-25T12:00' }],
+      ['expires_at', { to: '20266-11-25T12:00' }],
+      ['effective_at', { from: '20266-11-25T12:00' }],
       ['expires_at', { from: '2026-12-01T00:00', to: '2026-12-01T00:00' }],
     ] as const) {
       const { request, wrong } = grantOf({ ...typed, ...change }, 'UTC', now)

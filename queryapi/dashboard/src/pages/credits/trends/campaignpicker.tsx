@@ -2,8 +2,8 @@ import { useQuery } from '@tanstack/react-query'
 import { useDeferredValue, useState } from 'react'
 import { api, body } from '../../../api/client'
 import { amount } from '../../../format'
+import { noCampaign } from '../../../parts/campaigns/words'
 import { Combo, type Option } from '../../../parts/combo'
-import { noCampaign } from './view'
 
 /** most is how many campaigns are offered: who does not see theirs types more of its name. */
 const most = 50

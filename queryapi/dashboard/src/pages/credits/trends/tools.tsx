@@ -1,53 +1,9 @@
-import { lazy, Suspense } from 'react'
+import { noCampaign } from '../../../parts/campaigns/words'
+import type { Change } from '../../../parts/range/fields'
 import type { Instants } from '../../../parts/range/presets'
-import { isPreset, type Preset, presets } from '../../../parts/range/presets'
 import { Segments } from '../../../parts/segments'
-import { Skeleton } from '../../../parts/states'
 import { CampaignPicker } from './campaignpicker'
-import { type Bucket, buckets, type Group, mostPoints, noCampaign, tooMany, type View } from './view'
-
-const DateRange = lazy(() => import('../../../parts/range/daterange'))
-
-/** Change is parameters of the address; step: one can go back from it. */
-export type Change = (changes: Record<string, string | null>, step?: boolean) => void
-
-type RangeProps = { preset: Preset | null; range: Required<Instants> | null; zone: string; weekStart: string; onChange: Change }
-
-/** RangeTools choose which time is looked at. */
-export function RangeTools({ preset, range, zone, weekStart, onChange }: RangeProps) {
-  return (
-    <>
-      <select
-        className="select"
-        aria-label="Range"
-        value={preset ?? ''}
-        onChange={({ target: { value } }) => {
-          if (isPreset(value)) onChange({ preset: value === 'cycle' ? null : value, from: null, to: null }, true)
-        }}
-      >
-        {preset === null ? <option value="">Chosen range</option> : null}
-        {Object.entries(presets).map(([key, text]) => (
-          <option key={key} value={key}>
-            {text}
-          </option>
-        ))}
-      </select>
-      <Suspense fallback={<Skeleton width="16.5rem" height="var(--control)" />}>
-        {range ? (
-          <DateRange
-            from={range.from}
-            to={range.to}
-            zone={zone}
-            weekStart={weekStart}
-            onChange={(from, to) => onChange({ preset: null, from, to }, true)}
-          />
-        ) : (
-          <Skeleton width="16.5rem" height="var(--control)" />
-        )}
-      </Suspense>
-    </>
-  )
-}
+import { type Bucket, buckets, type Group, mostPoints, tooMany, type View } from './view'
 
 type ViewProps = {
   workspace: string

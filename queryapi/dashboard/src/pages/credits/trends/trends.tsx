@@ -1,36 +1,40 @@
 import { useMemo, useRef } from 'react'
+import { useRules } from '../../../api/alerts'
 import type { Schemas } from '../../../api/client'
 import { can, useBalance, useUsage } from '../../../api/queries'
 import { day, zoneName } from '../../../format'
 import { Chart } from '../../../parts/chart/chart'
 import type { Data, Tone } from '../../../parts/chart/model'
 import { Icon } from '../../../parts/icon'
+import { joined, usedLevels } from '../../../parts/levels'
 import { Panel } from '../../../parts/panel'
-import type { Chosen } from '../../../parts/range/address'
-import { Empty, ErrorState, Loaded, Skeleton } from '../../../parts/states'
+import type { Change } from '../../../parts/range/fields'
+import { Ranged } from '../../../parts/range/ranged'
+import { RangeTools } from '../../../parts/range/tools'
+import type { Followed } from '../../../parts/range/usechosen'
+import { weekdayNumber } from '../../../parts/range/week'
+import { Empty, Loaded, Skeleton } from '../../../parts/states'
 import { navigate, usePlace, withQuery } from '../../../router'
 import { assign, dataOf } from './data'
 import { ExportMenu } from './exportmenu'
 import { Head } from './head'
 import { UsageTable } from './table'
-import { type Change, RangeTools, ViewTools } from './tools'
+import { ViewTools } from './tools'
 import { useMarks } from './usemarks'
 import { ignoredText, tooMany, type View, viewOf } from './view'
 import './trends.css'
 
-type Props = { me: Schemas['Me']; workspace: string; zone: string; chosen: Chosen }
+type Props = { me: Schemas['Me']; workspace: string; zone: string; weekStart: string; chosen: Followed }
 
 /** Trends is the second panel: how usage went over a range, and how it will go on. */
-export function Trends({ me, workspace, zone, chosen }: Props) {
+export function Trends({ me, workspace, zone, weekStart, chosen }: Props) {
   const place = usePlace()
   const read = viewOf(place.query)
   const balance = useBalance(workspace)
-  const { from, to } = chosen.range?.from ? chosen.range : (balance.data?.period ?? {})
-  const range = from && to ? { from, to } : null
+  const range = chosen.whole
   const fine = range !== null && tooMany(read.bucket, range.from, range.to)
   const view: View = fine ? { ...read, bucket: 'auto', ignored: [...read.ignored, 'bucket'] } : read
   const query = useUsage(workspace, questionOf(view, chosen, zone), chosen.range !== null)
-  const weekStart = me.workspaces.find((w) => w.workspace_id === workspace)?.week_start ?? 'monday'
   const change: Change = (changes, step = false) => navigate(withQuery(place, changes), { replace: !step })
   const shown = query.data
   const ignored = ignoredText([...chosen.ignored, ...view.ignored])
@@ -44,7 +48,7 @@ export function Trends({ me, workspace, zone, chosen }: Props) {
       }
       actions={
         <>
-          <RangeTools preset={chosen.preset} range={range} zone={zone} weekStart={weekStart} onChange={change} />
+          <RangeTools chosen={chosen} zone={zone} weekStart={weekStart} failed={balance.isError} onChange={change} />
           {shown && can(me, workspace, 'credits:export') ? (
             <ExportMenu workspace={workspace} usage={shown} zone={zone} campaign={view.campaign} />
           ) : null}
@@ -57,32 +61,32 @@ export function Trends({ me, workspace, zone, chosen }: Props) {
           <span>{ignored}</span>
         </p>
       ) : null}
-      {chosen.range === null && balance.isError ? (
-        <ErrorState error={balance.error} onRetry={() => void balance.refetch()} busy={balance.isFetching} />
-      ) : (
-        <Loaded query={query} skeleton={<TrendsSkeleton />}>
-          {(usage) => (
-            <div className={query.isPlaceholderData ? 'trends-old' : ''}>
-              <Head usage={usage} remaining={view.campaign === null ? (balance.data?.remaining ?? null) : null} zone={zone} />
-              <ViewTools
-                workspace={workspace}
-                view={view}
-                range={range}
-                chosen={usage.bucket}
-                campaignName={nameOf(usage, view.campaign)}
-                onChange={change}
-              />
-              <Course workspace={workspace} usage={usage} view={view} zone={zone} weekStart={weekStart} />
-            </div>
-          )}
-        </Loaded>
-      )}
+      <Ranged workspace={workspace} chosen={chosen} skeleton={<TrendsSkeleton />}>
+        {() => (
+          <Loaded query={query} skeleton={<TrendsSkeleton />}>
+            {(usage) => (
+              <div className={query.isPlaceholderData ? 'trends-old' : ''}>
+                <Head usage={usage} remaining={view.campaign === null ? (balance.data?.remaining ?? null) : null} zone={zone} />
+                <ViewTools
+                  workspace={workspace}
+                  view={view}
+                  range={range}
+                  chosen={usage.bucket}
+                  campaignName={nameOf(usage, view.campaign)}
+                  onChange={change}
+                />
+                <Course workspace={workspace} usage={usage} view={view} zone={zone} weekStart={weekStart} />
+              </div>
+            )}
+          </Loaded>
+        )}
+      </Ranged>
     </Panel>
   )
 }
 
 /** questionOf is what the API is asked. The period before is always asked for: the head compares with it. */
-function questionOf(view: View, chosen: Chosen, zone: string) {
+function questionOf(view: View, chosen: Followed, zone: string) {
   return {
     ...chosen.range,
     tz: zone,
@@ -105,6 +109,7 @@ type CourseProps = { workspace: string; usage: Schemas['Usage']; view: View; zon
 /** Course is the chart or the table of it. */
 function Course({ workspace, usage, view, zone, weekStart }: CourseProps) {
   const balance = useBalance(workspace).data
+  const rules = useRules(workspace).data
   const marks = useMarks(workspace, usage, balance?.grants)
   const tones = useTones(usage)
   const data = useMemo((): Data => {
@@ -116,13 +121,11 @@ function Course({ workspace, usage, view, zone, weekStart }: CourseProps) {
     const made = dataOf(usage, tones, names, marks, view.compare)
     // What was allotted is for the cycle and the whole workspace; nothing else is to be seen against it.
     const cycle = view.campaign === null && balance?.period.from === usage.from && balance.period.to === usage.to
-    const allotted = Number(balance?.allocated ?? 0)
-    if (!cycle || allotted <= 0) return made
-    return {
-      ...made,
-      levels: levelShares.map((share) => ({ value: (allotted * share) / 100, name: `${share} % of allocation` })),
-    }
-  }, [usage, tones, marks, view.compare, view.campaign, balance])
+    if (!balance || !cycle || Number(balance.allocated) <= 0) return made
+    const allotted = Number(balance.allocated)
+    const shares = levelShares.map((share) => ({ value: (allotted * share) / 100, name: `${share} % of allocation` }))
+    return { ...made, levels: joined([...shares, ...usedLevels(rules ?? [], usage.total, balance)]) }
+  }, [usage, tones, marks, view.compare, view.campaign, balance, rules])
   const label = view.look === 'bars' ? 'Credits used by bucket' : 'Credits used up to each bucket'
   if (data.series.every((one) => one.values.every((value) => value === 0)) && data.ahead.length === 0) {
     return (
@@ -141,13 +144,11 @@ function Course({ workspace, usage, view, zone, weekStart }: CourseProps) {
       zone={zone}
       bucket={usage.bucket}
       label={label}
-      weekStart={weekdays.indexOf(weekStart)}
+      weekStart={weekdayNumber(weekStart)}
       expected={view.look === 'bars' ? 'Forecast' : 'Forecast, with the range of eight in ten futures'}
     />
   )
 }
-
-const weekdays = ['sunday', 'monday', 'tuesday', 'wednesday', 'thursday', 'friday', 'saturday']
 
 /** useTones keeps the colours of series while figures move. */
 export function useTones(usage: Schemas['Usage']): ReadonlyMap<string, Tone> {

@@ -1,4 +1,5 @@
 import type { UsageQuery } from '../../../api/queries'
+import { noCampaign } from '../../../parts/campaigns/words'
 import type { View as Look } from '../../../parts/chart/model'
 
 export type Bucket = NonNullable<UsageQuery['bucket']>
@@ -24,9 +25,6 @@ export function tooMany(bucket: Bucket, from: string, to: string): boolean {
   // The first and the last bucket may be cut off.
   return length > 0 && (Date.parse(to) - Date.parse(from)) / length > mostPoints
 }
-
-/** noCampaign stands in the address for unattributed usage; no id of a campaign may have this character. */
-export const noCampaign = '~'
 
 /** View is how usage is looked at; it stands in the address. */
 export type View = {

@@ -1,7 +1,9 @@
-import { useProjection } from '../../../api/queries'
+import { useRules } from '../../../api/alerts'
+import { useBalance, useProjection } from '../../../api/queries'
 import { day, rounded } from '../../../format'
 import { Curve, type Line } from '../../../parts/curve/curve'
 import type { Point } from '../../../parts/curve/scale'
+import { balanceLevels, joined } from '../../../parts/levels'
 import { Loaded, Skeleton } from '../../../parts/states'
 import { isNothing, queryOf, type WhatIf } from './view'
 import { bandOf, differenceOf, endOf, type Outlook, unusedOf } from './words'
@@ -10,6 +12,9 @@ import { bandOf, differenceOf, endOf, type Outlook, unusedOf } from './words'
 export function Result({ workspace, zone, asked }: { workspace: string; zone: string; asked: WhatIf }) {
   const now = useProjection(workspace, {})
   const changed = useProjection(workspace, queryOf(asked, zone))
+  const rules = useRules(workspace).data ?? []
+  const balance = useBalance(workspace).data
+  const limits = balance ? joined(balanceLevels(rules, balance.allocated)) : []
   const both = changed.data && now.data ? { changed: changed.data, now: now.data } : undefined
   return (
     <div className={`whatif-result ${changed.isPlaceholderData ? 'whatif-old' : ''}`}>
@@ -21,7 +26,12 @@ export function Result({ workspace, zone, asked }: { workspace: string; zone: st
             </p>
             <Ends changed={data.changed} zone={zone} />
             {data.changed.balance.length > 1 ? (
-              <Curve label="Credits that will be left" zone={zone} lines={linesOf(data.now, data.changed, isNothing(asked))} />
+              <Curve
+                label="Credits that will be left"
+                zone={zone}
+                lines={linesOf(data.now, data.changed, isNothing(asked))}
+                limits={limits}
+              />
             ) : (
               <p className="soft small">Too little is known yet for a curve.</p>
             )}
