@@ -89,6 +89,9 @@ const (
 	ImportHeader = "drawdown-import"
 	// OriginHeader says where a rerouted record was first; see [Origin].
 	OriginHeader = "drawdown-origin"
+	// ReplayHeader names the rejection that a record was made from by drawdown
+	// rejections replay, as topic/epoch/partition/offset.
+	ReplayHeader = "drawdown-replay"
 )
 
 // Imported reports whether the record has the import header.

@@ -27,7 +27,7 @@ func TestMigrationsServeOneNodeAndACluster(t *testing.T) {
 				if creates+adds == 0 {
 					continue
 				}
-				if creates+adds != strings.Count(statement, "IF NOT EXISTS") {
+				if creates+adds != strings.Count(statement, "IF NOT EXISTS")+strings.Count(statement, "CREATE OR REPLACE VIEW ") { // which can run twice as well
 					t.Errorf("%s in %s cannot run twice: %s", file, name, statement)
 				}
 				if clustered := strings.Count(statement, " ON CLUSTER `main`"); (name == "cluster") != (clustered == max(creates, strings.Count(statement, "ALTER "))) {

@@ -22,6 +22,11 @@ const (
 	AlertsTopic      Topic = "credits.alerts"      // out: incidents, for whoever pauses campaigns
 )
 
+// ProbeWorkspace is reserved for the events by which an API measures how long
+// one takes to become an answer. They use no credits, and the workspace is in no
+// list, in no view for analysts, and has no alerts.
+const ProbeWorkspace = "drawdown.probe"
+
 // Topics holds the configured name of each role.
 type Topics struct {
 	Consumption string

@@ -9,12 +9,16 @@ import (
 // Progress is how far a partition is, over the three input topics.
 type Progress struct {
 	Watermark schemas.Millis // NoInstant: not known of all topics
-	Revision  uint64         // sum of the next offsets
+	Revision  uint64         // sum of the next offsets and of the repairs
 	// Next offsets of the topics.
 	Consumption, Ledger, States uint64
 
 	said int // topics whose watermark is known
 }
+
+// RepairsTopic stands in ingest_progress, with the number of repairs of a
+// partition as its next offset. No topic of Kafka has such a name.
+const RepairsTopic = "drawdown:repairs"
 
 // ProgressQuery reads how far every partition is: what the consumers say, and
 // where the ledger of batches ends, which a view puts beside it. Either may be
@@ -22,7 +26,7 @@ type Progress struct {
 const ProgressQuery = `
 SELECT topic, kpart, max(next_offset) AS next_offset, max(watermark) AS watermark
 FROM ingest_progress
-WHERE topic IN ({consumption:String}, {ledger:String}, {campaigns:String}) AND epoch = {epoch:UInt32}
+WHERE topic IN ({consumption:String}, {ledger:String}, {campaigns:String}, '` + RepairsTopic + `') AND epoch = {epoch:UInt32}
 GROUP BY topic, kpart`
 
 // ProgressParameters are those of ProgressQuery.
