@@ -25,7 +25,8 @@
 // within about a second, so it belongs on the loopback address, its clients must
 // retry, and those of this program end their connections in order (Dialer). The broker fsyncs every acknowledged
 // batch; after a kill it reads its whole log once, so a start then needs about
-// as much memory as the log is long on disk.
+// as much memory as the log is long on disk. Members of a group that it forgets
+// are ended by package ghosts.
 //
 // The stores are not loaded here: the child processes are cmd/drawdown-embedded,
 // so that a crash of the engine is a restart and not the end of the program.

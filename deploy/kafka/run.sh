@@ -8,7 +8,8 @@
 # PORT             clients, on 127.0.0.1
 # CONTROLLER_PORT  the controller's own listener, on 127.0.0.1; PORT + 1 unless given
 #
-# Environment: KAFKA_HEAP_OPTS (default -Xms256m -Xmx512m), KAFKA_JVM_OPTS (nothing).
+# Environment: KAFKA_ADVERTISED (what clients are told to connect to, HOST:PORT; default 127.0.0.1:PORT),
+# KAFKA_HEAP_OPTS (default -Xms256m -Xmx512m), KAFKA_JVM_OPTS (nothing).
 # Needs Java 17 or later, and Maven the first time.
 # Exit: the broker's own; 2 for wrong usage; 3 when Maven is needed and missing.
 set -eu
@@ -57,7 +58,7 @@ controller.quorum.voters=1@127.0.0.1:$controller
 controller.listener.names=CONTROLLER
 listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT
 listeners=PLAINTEXT://127.0.0.1:$port,CONTROLLER://127.0.0.1:$controller
-advertised.listeners=PLAINTEXT://127.0.0.1:$port
+advertised.listeners=PLAINTEXT://${KAFKA_ADVERTISED:-127.0.0.1:$port}
 log.dirs=$data/log
 broker.session.timeout.ms=3000
 broker.heartbeat.interval.ms=500

@@ -51,7 +51,7 @@ func New(document []byte) (*Contract, error) {
 
 // undocumented are paths that the document is not about, as those of signing
 // in, which are for browsers.
-var undocumented = []string{"/openapi.json", "/docs", "/docs/style.css"}
+var undocumented = []string{"/openapi.json", "/docs", "/docs/style.css", "/docs/webhooks"}
 
 // Check is an error if the document does not allow this answer to a request.
 func (c *Contract) Check(method, target string, status int, header http.Header, body []byte) error {
@@ -66,7 +66,7 @@ func (c *Contract) Check(method, target string, status int, header http.Header, 
 	if method == http.MethodHead {
 		wanted = http.MethodGet
 	}
-	template := c.match(address.EscapedPath())
+	template := c.match(address.EscapedPath(), strings.ToLower(wanted))
 	op := member(c.paths[template], strings.ToLower(wanted))
 	if op == nil {
 		return c.checkNothing(method, address.Path, template != "", status, header, body)
@@ -170,9 +170,10 @@ func (c *Contract) validate(at []string, body []byte) error {
 	return schema.Validate(value)
 }
 
-// match finds the path template with the fewest parameters; "": none.
-func (c *Contract) match(path string) string {
-	best, fewest := "", len(path)+1
+// match finds the path template with the fewest parameters, of those that have
+// the method if there is one; "": none.
+func (c *Contract) match(path, method string) string {
+	best, fewest := "", 2*len(path)+1
 	asked := strings.Split(path, "/")
 	for template := range c.paths {
 		parts := strings.Split(template, "/")
@@ -188,6 +189,9 @@ func (c *Contract) match(path string) string {
 				matches = false
 				break
 			}
+		}
+		if member(c.paths[template], method) == nil {
+			params += len(path)
 		}
 		if matches && params < fewest {
 			best, fewest = template, params

@@ -53,7 +53,7 @@ func ApacheKafka(t testing.TB, o KafkaOptions) *Broker {
 	t.Helper()
 	sharedApache.Lock()
 	if sharedApache.broker == nil && sharedApache.err == nil {
-		sharedApache.broker, sharedApache.err = startApache()
+		sharedApache.broker, sharedApache.err = startApache(KafkaOptions{})
 	}
 	shared, err := sharedApache.broker, sharedApache.err
 	sharedApache.Unlock()
@@ -96,6 +96,7 @@ type ApacheProcess struct {
 	dir    string
 	remove func() error
 	listen [2]string // ports of clients and controller
+	told   string    // what clients are told to connect to
 
 	cmd      *exec.Cmd
 	exited   chan struct{} // closed when the process is gone
@@ -107,7 +108,7 @@ type ApacheProcess struct {
 // fails as ApacheKafka does.
 func NewApacheKafka(t testing.TB, o KafkaOptions) *ApacheProcess {
 	t.Helper()
-	a, err := startApache()
+	a, err := startApache(o)
 	if err != nil {
 		skip(t, err)
 	}
@@ -140,7 +141,7 @@ func (a *ApacheProcess) Restart() {
 	}
 }
 
-func startApache() (*ApacheProcess, error) {
+func startApache(o KafkaOptions) (*ApacheProcess, error) {
 	script, err := apacheScript()
 	if err != nil {
 		return nil, err
@@ -159,8 +160,11 @@ func startApache() (*ApacheProcess, error) {
 			return nil, errors.Join(err, a.remove())
 		}
 		if i == 0 {
-			a.Addr = addr
+			a.Addr, a.told = addr, addr
 		}
+	}
+	if o.Advertise != nil {
+		a.told = o.Advertise(a.Addr)
 	}
 	if err := a.start(); err != nil {
 		return nil, errors.Join(err, a.remove())
@@ -181,6 +185,7 @@ func (a *ApacheProcess) start() error {
 	}
 	defer log.Close()
 	a.cmd = exec.Command(a.script, filepath.Join(a.dir, "data"), a.listen[0], a.listen[1])
+	a.cmd.Env = append(os.Environ(), "KAFKA_ADVERTISED="+a.told)
 	a.cmd.Stdout, a.cmd.Stderr = log, log
 	a.cmd.SysProcAttr = apacheAttr()
 	a.exited = make(chan struct{})

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"log/slog"
 	"path/filepath"
 	"testing"
 	"time"
@@ -12,6 +13,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kfake"
 
 	"github.com/drawdown/drawdown/deploy/embedded"
+	"github.com/drawdown/drawdown/deploy/embedded/ghosts"
 	"github.com/drawdown/drawdown/schemas"
 )
 
@@ -21,6 +23,9 @@ const defaultPartitions = 4
 // KafkaOptions describe the topics of a test.
 type KafkaOptions struct {
 	Partitions int // of each topic; 0: 4
+	// Advertise returns what the broker tells clients to connect to, given where
+	// it listens: a proxy's address. nil: where it listens. NewApacheKafka alone.
+	Advertise func(listen string) string
 }
 
 // Broker is a Kafka with fresh topics.
@@ -45,7 +50,11 @@ func Kafka(t testing.TB, o KafkaOptions) *Broker {
 		t.Fatalf("cannot start a broker: %v", err)
 	}
 	t.Cleanup(cluster.Close)
-	b := &Broker{Addr: cluster.ListenAddrs()[0], Topics: schemas.DefaultTopics(), Cluster: cluster}
+	addr := cluster.ListenAddrs()[0]
+	if err := ghosts.Evict(t.Context(), cluster, addr, slog.New(slog.DiscardHandler)); err != nil {
+		t.Fatalf("cannot watch the groups of a broker: %v", err)
+	}
+	b := &Broker{Addr: addr, Topics: schemas.DefaultTopics(), Cluster: cluster}
 	b.createTopics(t, o)
 	return b
 }

@@ -24,6 +24,7 @@ type Proxy struct {
 	accepted int
 	stalled  bool
 	dropping bool
+	slowness time.Duration
 	closed   bool
 	pumps    sync.WaitGroup
 }
@@ -93,6 +94,10 @@ func (p *Proxy) Stall(on bool) { p.set(func() { p.stalled = on }) }
 // DropReplies swallows what the target says, until it is turned off. Streams
 // that lost bytes are useless afterwards: Cut them.
 func (p *Proxy) DropReplies(on bool) { p.set(func() { p.dropping = on }) }
+
+// Slow holds up each piece of at most 32 KiB, in both directions, for so long; 0
+// ends it.
+func (p *Proxy) Slow(by time.Duration) { p.set(func() { p.slowness = by }) }
 
 func (p *Proxy) set(change func()) {
 	p.mu.Lock()
@@ -215,6 +220,11 @@ func (p *Proxy) pump(c *proxied, from, to net.Conn, reply bool) {
 func (p *Proxy) gate(c *proxied, reply bool) (pass, alive bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if by := p.slowness; by > 0 && !c.dead {
+		p.mu.Unlock()
+		time.Sleep(by)
+		p.mu.Lock()
+	}
 	for p.stalled && !c.dead {
 		p.changed.Wait()
 	}

@@ -148,3 +148,19 @@ func TestProxyDropRepliesDeliversAndSwallows(t *testing.T) {
 	say(t, c, "b")
 	hear(t, c, "b")
 }
+
+func TestProxySlows(t *testing.T) {
+	p := NewProxy(t, echo(t))
+	c := dial(t, p.Addr)
+	const by = 50 * time.Millisecond
+	p.Slow(by)
+	began := time.Now()
+	say(t, c, "slow")
+	hear(t, c, "slow")
+	if took := time.Since(began); took < 2*by {
+		t.Errorf("there and back took %s, want at least %s", took, 2*by)
+	}
+	p.Slow(0)
+	say(t, c, "on")
+	hear(t, c, "on")
+}
