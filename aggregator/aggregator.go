@@ -12,11 +12,12 @@ import (
 	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/drawdown/drawdown/aggregator/audit"
 	"github.com/drawdown/drawdown/schemas"
 )
 
-// Config is what an Aggregator needs; everything but Recorded, LookEvery and
-// SessionTimeout is required.
+// Config is what an Aggregator needs; Recorded and the durations may be zero,
+// the rest is required.
 type Config struct {
 	Brokers    []string
 	Group      string         // consumer group of the aggregators
@@ -32,9 +33,14 @@ type Config struct {
 	// SessionTimeout is how long a member that is gone keeps its partitions; 0:
 	// 10 s, so that alerts are late by not much more.
 	SessionTimeout time.Duration
-	Now            func() time.Time      // the clock
-	Log            *slog.Logger          // changes of state
-	Registerer     prometheus.Registerer // for the drawdown_aggregator_* metrics
+	// EventsTTL is how long raw events are kept; hours before are not audited.
+	EventsTTL schemas.EventsTTL
+	// AuditEvery and AuditConfirmAfter are Every and ConfirmAfter of
+	// [audit.Config].
+	AuditEvery, AuditConfirmAfter time.Duration
+	Now                           func() time.Time      // the clock
+	Log                           *slog.Logger          // changes of state
+	Registerer                    prometheus.Registerer // for the drawdown_aggregator_* metrics
 }
 
 const (
@@ -48,6 +54,7 @@ type Aggregator struct {
 	cfg     Config
 	log     *slog.Logger
 	metrics *metrics
+	auditor *audit.Auditor
 
 	mu       sync.Mutex
 	owned    []int     // partitions, ascending
@@ -78,6 +85,10 @@ func New(cfg Config) (*Aggregator, error) {
 		cfg.Recorded = func() {}
 	}
 	a := &Aggregator{cfg: cfg, log: cfg.Log.With("stage", "aggregator"), movedAt: cfg.Now(), lookedAt: cfg.Now()}
+	a.auditor = audit.New(audit.Config{
+		ClickHouse: cfg.ClickHouse, Topics: cfg.Topics, Partitions: cfg.Partitions, Epoch: cfg.Epoch, EventsTTL: cfg.EventsTTL,
+		Every: cfg.AuditEvery, ConfirmAfter: cfg.AuditConfirmAfter, Now: cfg.Now, Log: a.log,
+	})
 	a.metrics = newMetrics(cfg.Registerer, a)
 	return a, nil
 }

@@ -54,10 +54,21 @@ func (a *Aggregator) member(ctx context.Context) error {
 	}
 }
 
+// auditedBy is the partition whose owner audits all of them.
+const auditedBy = 0
+
 // lookAfter looks at partitions until ctx ends.
 func (a *Aggregator) lookAfter(ctx context.Context, partitions []int) {
 	a.own(partitions)
 	defer a.own(nil)
+	if slices.Contains(partitions, auditedBy) {
+		audited := make(chan struct{})
+		go func() {
+			defer close(audited)
+			a.auditor.Run(ctx)
+		}()
+		defer func() { <-audited }()
+	}
 	w := newWatch(a, partitions)
 	ticker := time.NewTicker(a.cfg.LookEvery)
 	defer ticker.Stop()

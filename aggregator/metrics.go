@@ -41,6 +41,7 @@ func newMetrics(registerer prometheus.Registerer, a *Aggregator) *metrics {
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "drawdown_aggregator_partitions",
 			Help: "Partitions whose workspaces are looked after.",
-		}, func() float64 { return float64(len(a.Owned())) }))
+		}, func() float64 { return float64(len(a.Owned())) }),
+		auditCollector{a.auditor})
 	return m
 }

@@ -176,7 +176,7 @@ func TestMonthProcess(t *testing.T) {
 	registry := prometheus.NewRegistry()
 	a, err := aggregator.New(aggregator.Config{
 		Brokers: []string{s.Broker}, Group: "aggregators", Topics: s.Topics, Partitions: s.Partitions, Epoch: 1,
-		ClickHouse: held, Recorded: func() { n.Wake() }, LookEvery: 10 * time.Millisecond, SessionTimeout: 500 * time.Millisecond,
+		ClickHouse: held, Recorded: func() { n.Wake() }, LookEvery: 10 * time.Millisecond, SessionTimeout: 1500 * time.Millisecond,
 		Now: held.Now, Log: slog.New(held), Registerer: registry,
 	})
 	if err != nil {

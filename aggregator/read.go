@@ -38,21 +38,7 @@ func (a *Aggregator) query(ctx context.Context, name, statement string, bound ro
 	defer cancel()
 	ctx = clickhouse.Context(ctx,
 		clickhouse.WithParameters(clickhouse.Parameters(bound)), clickhouse.WithSettings(querySettings))
-	rows, err := a.cfg.ClickHouse.Query(ctx, statement)
-	if err != nil {
-		return err
-	}
-	defer func() {
-		if closeErr := rows.Close(); err == nil {
-			err = closeErr
-		}
-	}()
-	for rows.Next() {
-		if err := scan(rows.Scan); err != nil {
-			return err
-		}
-	}
-	return rows.Err()
+	return schemas.EachRow(ctx, a.cfg.ClickHouse, statement, scan)
 }
 
 // readProgress reads how far all partitions are.
@@ -67,7 +53,7 @@ func (a *Aggregator) readProgress(ctx context.Context) (rollup.Progresses, error
 // idsQuery finds every workspace that a counted record names.
 const idsQuery = `
 SELECT DISTINCT workspace_id, toDateTime64(0, 3, 'UTC') FROM (
-    SELECT DISTINCT workspace_id FROM campaign_activity
+    SELECT DISTINCT workspace_id FROM campaign_activity WHERE workspace_id != '` + schemas.ProbeWorkspace + `'
     UNION ALL
     SELECT DISTINCT workspace_id FROM credit_entries
     UNION ALL
@@ -82,6 +68,7 @@ const touchedQuery = `
 SELECT workspace_id, min(time) FROM events
 WHERE epoch = {epoch:UInt32} AND kpart IN {parts:Array(UInt16)} AND koff >= {least:UInt64}
     AND koff >= transform(kpart, {parts:Array(UInt16)}, {offsets:Array(UInt64)}, toUInt64(0))
+    AND workspace_id != '` + schemas.ProbeWorkspace + `'
 GROUP BY workspace_id`
 
 // saidQuery finds the workspaces of a partition about which its ledger (or else

@@ -19,7 +19,7 @@ func TestARestartDelaysNoEnd(t *testing.T) {
 	r := newRig(t)
 	var looks atomic.Int32
 	r.before = func(statement string) error {
-		if strings.Contains(statement, "FROM ingest_progress") {
+		if strings.Contains(statement, "FROM ingest_progress") && !strings.HasPrefix(statement, "-- audit") {
 			looks.Add(1)
 		}
 		return nil

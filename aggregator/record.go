@@ -128,9 +128,7 @@ func (w *watch) insertIncident(ctx context.Context, c *schemas.AlertChange, suff
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), writeTimeout)
 	defer cancel()
-	ctx = clickhouse.Context(ctx, clickhouse.WithSettings(clickhouse.Settings{
-		"async_insert": 0, "insert_deduplicate": 1, "insert_deduplication_token": c.Token() + suffix,
-	}))
+	ctx = clickhouse.Context(ctx, clickhouse.WithSettings(schemas.InsertOnce(c.Token()+suffix)))
 	err := w.a.cfg.ClickHouse.Exec(ctx, insertIncident, c.WorkspaceID, c.IncidentID, string(c.State), c.RuleID, c.RuleRevision, string(c.Kind),
 		c.Subject, c.Sequence, timeOf(c.At), c.Message, c.Detail)
 	if err != nil {

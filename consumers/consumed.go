@@ -141,6 +141,7 @@ func (f *consumedFilter) acknowledge(done int64) { f.slices.acknowledge(done) }
 func (f *consumedFilter) settle() {
 	clear(f.answers)
 	f.slices.beside = f.window.bytes()
+	f.slices.shrink(nil) // the window and recent events take of the room without a slice having grown
 }
 
 // resolve answers every pending event, slice by slice: by loading the slice

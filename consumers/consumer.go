@@ -27,6 +27,7 @@ type Config struct {
 	Epoch      uint32              // raised when a topic is made anew or repartitioned
 	ClickHouse *clickhouse.Options // of the database with the tables
 	Limits     schemas.Limits      // what is accepted; part of the rules of a batch
+	EventsTTL  schemas.EventsTTL   // hours and ranges before are not repaired; zero: raw events are kept for ever
 
 	// ResumeFromLedger goes on at the ledger's end where the committed offset
 	// contradicts it, after verifying what stands past it.
@@ -36,11 +37,13 @@ type Config struct {
 
 	Linger         time.Duration // how long a batch waits for more records; 500 ms
 	SessionTimeout time.Duration // of the group; 30 s
+	StuckAfter     time.Duration // how long a partition with records waiting may stand still and be healthy; 1 min
 	InsertTimeout  time.Duration // after which an INSERT's fate is unknown; 5 min
 	Inserts        int           // INSERTs at the same time; 4
 	FilterBytes    int           // memory for ids of the consumption topic; 192 MiB
 	BatchBytes     int           // memory of all batches being built or written; 192 MiB
 	FetchBytes     int           // of one partition in one answer; 2 MiB
+	RepairEvery    time.Duration // how often findings of the audit are looked for; 5 s
 
 	Log        *slog.Logger          // slog.Default
 	Registerer prometheus.Registerer // a registry of its own
@@ -60,7 +63,9 @@ func (c Config) withDefaults() Config {
 	}
 	set(&c.Linger, 500*time.Millisecond)
 	set(&c.SessionTimeout, 30*time.Second)
+	set(&c.StuckAfter, time.Minute) // longer than the slowest INSERT seen under load
 	set(&c.InsertTimeout, 5*time.Minute)
+	set(&c.RepairEvery, repairEvery)
 	size(&c.Inserts, 4)
 	size(&c.FilterBytes, 192<<20)
 	size(&c.BatchBytes, 192<<20)
@@ -115,6 +120,8 @@ type Consumer struct {
 	readErrors     *trouble // what is asked of ClickHouse
 	progressErrors *trouble // INSERTs of progress
 
+	replaying *replaying // set before Run: offsets to replay instead of consuming
+
 	// Seams for tests of faults: how Kafka is dialled (nil: plainly) and the
 	// longest wait between tries of an INSERT (0: see backoff).
 	dialKafka func(ctx context.Context, network, addr string) (net.Conn, error)
@@ -163,10 +170,14 @@ func New(config Config) (*Consumer, error) {
 func (c *Consumer) Run(ctx context.Context) error {
 	progress, stopProgress := context.WithCancel(context.WithoutCancel(ctx))
 	var wg sync.WaitGroup
-	wg.Add(1)
+	wg.Add(2)
 	go func() {
 		defer wg.Done()
 		c.progressLoop(progress)
+	}()
+	go func() {
+		defer wg.Done()
+		c.repairLoop(progress)
 	}()
 	defer func() {
 		stopProgress()

@@ -3,8 +3,6 @@ package consumers
 import (
 	"fmt"
 	"math/rand/v2"
-	"os"
-	"os/exec"
 	"strings"
 	"testing"
 	"time"
@@ -23,7 +21,7 @@ var killedAt = []string{"events", "campaign_activity", "usage_1m", "usage_15m", 
 
 func TestConsumerMendsWhatAKilledClickHouseLost(t *testing.T) {
 	t.Parallel()
-	requireStrace(t)
+	storetest.RequireStrace(t)
 	// The consumer lives on and tries again, or dies with the engine and a
 	// new owner recovers.
 	for _, owner := range []string{"SameOwner", "NewOwner"} {
@@ -72,69 +70,21 @@ func mendAfterKill(t *testing.T, engine *storetest.Engine, table string, consume
 	c.mustStop(t)
 }
 
-// requireStrace skips where strace is missing, and fails in CI.
-func requireStrace(t *testing.T) {
-	t.Helper()
-	if _, err := exec.LookPath("strace"); err != nil {
-		if os.Getenv("CI") == "true" {
-			t.Fatalf("the tests of kills at a rename need strace: %v", err)
-		}
-		t.Skipf("SKIPPED, the engine is not killed at its renames: install strace (%v)", err)
-	}
-}
-
 // killOnRename has strace kill the engine when it renames the first part of a
 // table into place, before the kernel does. wait returns when it is dead.
 func (r *rig) killOnRename(engine *storetest.Engine, table string) (wait func()) {
 	r.t.Helper()
 	paths := collect(r, `SELECT arrayElement(data_paths, 1) FROM system.tables WHERE database = currentDatabase() AND name = '`+table+`'`, scalar[string])
-	args := []string{"-f", "-qq", "-e", "signal=none", "-e", "trace=rename", "-e", "inject=rename:signal=KILL"}
+	var parts []string
 	for _, part := range []string{"all_1_1_0", "all_1_1_1", time.Now().UTC().Format("200601") + "_1_1_0", time.Now().UTC().Format("200601") + "_1_1_1"} {
-		args = append(args, "-P", paths[0]+"tmp_insert_"+part+"/")
+		parts = append(parts, paths[0]+"tmp_insert_"+part+"/")
 	}
-	strace := exec.Command("strace", append(args, "-p", fmt.Sprint(engine.PID()))...)
-	var said strings.Builder
-	strace.Stderr = &said
-	if err := strace.Start(); err != nil {
-		r.t.Fatalf("cannot start strace: %v", err)
-	}
-	ended := make(chan error, 1)
-	go func() { ended <- strace.Wait() }()
 	pid := engine.PID()
-	r.wait("strace is attached to every thread of the engine", func() bool {
-		select {
-		case err := <-ended:
-			ended <- err
-			r.t.Fatalf("strace ended: %v: %s", err, said.String())
-		default:
-		}
-		return traced(pid)
-	})
-	r.t.Cleanup(func() {
-		_ = strace.Process.Kill() // gone already if it did its work
-		if err := <-ended; err != nil {
-			r.t.Logf("strace: %v", err)
-		}
-	})
+	engine.KillAtRename(r.t, 1, parts...)
 	return func() {
 		r.t.Helper()
 		r.wait("the engine is killed at the rename", func() bool { return engine.PID() != pid })
 	}
-}
-
-// traced reports whether every thread of a process has a tracer.
-func traced(pid int) bool {
-	threads, err := os.ReadDir(fmt.Sprintf("/proc/%d/task", pid))
-	if err != nil {
-		return false
-	}
-	for _, thread := range threads {
-		status, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%s/status", pid, thread.Name()))
-		if err == nil && strings.Contains(string(status), "TracerPid:\t0\n") {
-			return false
-		}
-	}
-	return true
 }
 
 // TestConsumerKeepsTotalsWhileClickHouseIsKilled kills the engine again and

@@ -9,21 +9,9 @@ import (
 	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
 	"github.com/segmentio/kafka-go"
 
+	"github.com/drawdown/drawdown/internal/oracle"
 	"github.com/drawdown/drawdown/internal/storetest"
 )
-
-// sources are raw events and each rollup, grouped by minute, quarter and day.
-var sources = []struct {
-	name, query string
-	minutes     int64
-}{
-	{"events", `SELECT workspace_id, campaign_id, action, toUnixTimestamp(toStartOfMinute(toDateTime(time, 'UTC'))) AS at,
-		sum(toInt128(credits_micro)), sum(toInt128(if(credits_micro < 0, -credits_micro, 0))), toInt64(count()) FROM events GROUP BY ALL`, 1},
-	{"usage_1m", `SELECT workspace_id, campaign_id, action, toUnixTimestamp(bucket) AS at, sum(credits_micro), sum(refunds_micro), sum(events) FROM usage_1m GROUP BY ALL`, 1},
-	{"usage_15m", `SELECT workspace_id, campaign_id, action, toUnixTimestamp(bucket) AS at, sum(credits_micro), sum(refunds_micro), sum(events) FROM usage_15m GROUP BY ALL`, 15},
-	{"usage_15m_total", `SELECT workspace_id, '', '', toUnixTimestamp(bucket) AS at, sum(credits_micro), sum(refunds_micro), sum(events) FROM usage_15m_total GROUP BY ALL`, 15},
-	{"usage_1d", `SELECT workspace_id, campaign_id, action, toUnixTimestamp(bucket) AS at, sum(credits_micro), sum(refunds_micro), sum(events) FROM usage_1d GROUP BY ALL`, 1440},
-}
 
 // requireExact waits until everything produced is done and then requires that
 // every table equals the oracle: raw = Kafka, each rollup = raw, every row and
@@ -36,8 +24,11 @@ func (r *rig) requireExact() {
 
 func (r *rig) requireEqual(want *truth) {
 	r.t.Helper()
-	for _, s := range sources {
-		r.requireUsage(want, s.name, s.query, s.minutes)
+	for _, s := range oracle.Sources {
+		got := steadily(r, "read "+s.Name, func() (oracle.Usage, error) { return s.Read(context.Background(), r.db) })
+		for _, difference := range got.Compare(s.Of(want.usage)) {
+			r.t.Errorf("%s: %s", s.Name, difference)
+		}
 	}
 	for _, table := range []string{"events", "credit_entries", "campaigns", "workspaces"} {
 		places := collect(r, `SELECT epoch, kpart, koff FROM `+table, func(rows driver.Rows) (at place, err error) {
@@ -72,52 +63,6 @@ func without[K comparable, V, W any](a map[K]V, b map[K]W) (keys []K) {
 	return keys
 }
 
-func (r *rig) requireUsage(want *truth, name, query string, minutes int64) {
-	r.t.Helper()
-	expected := make(map[usageKey]*usage)
-	for k, u := range want.usage {
-		k.minute = floor(k.minute, minutes)
-		if name == "usage_15m_total" {
-			k.campaign, k.action = "", ""
-		}
-		if expected[k] == nil {
-			expected[k] = &usage{}
-		}
-		expected[k].micro.Add(&expected[k].micro, &u.micro)
-		expected[k].refunds.Add(&expected[k].refunds, &u.refunds)
-		expected[k].events += u.events
-	}
-	type row struct {
-		usageKey
-		at uint32
-		usage
-	}
-	rows := collect(r, query, func(rows driver.Rows) (u row, err error) {
-		err = rows.Scan(&u.workspace, &u.campaign, &u.action, &u.at, &u.micro, &u.refunds, &u.events)
-		return u, err
-	})
-	got := make(map[usageKey]*usage)
-	for _, u := range rows {
-		u.minute = int64(u.at) / 60
-		if u.events != 0 || u.micro.Sign() != 0 || u.refunds.Sign() != 0 {
-			got[u.usageKey] = &u.usage
-		}
-	}
-	wrong := 0
-	for k, u := range got {
-		if e := expected[k]; e == nil || e.events != u.events || e.micro.Cmp(&u.micro) != 0 || e.refunds.Cmp(&u.refunds) != 0 {
-			if wrong++; wrong <= 5 {
-				r.t.Errorf("%s: %+v has %d events, %s micro-credits, %s refunded; want %+v", name, k, u.events, &u.micro, &u.refunds, e)
-			}
-		}
-	}
-	if wrong > 0 || len(got) != len(expected) {
-		r.t.Errorf("%s has %d keys, want %d; %d are wrong, missing %+v", name, len(got), len(expected), wrong, without(expected, got))
-	}
-}
-
-func floor(v, by int64) int64 { return v / by * by }
-
 func (r *rig) requireRejections(want *truth) {
 	r.t.Helper()
 	type row struct {
@@ -147,37 +92,22 @@ func (r *rig) requireRejections(want *truth) {
 	}
 }
 
-// ledgered is a row of the ledger.
-type ledgered struct {
-	first, last, records, skipped uint64
-	sums
-}
-
 // requireLedger requires contiguous ranges from 0 to the end of each log whose
 // counts add up, and add up to what the oracle says.
 func (r *rig) requireLedger(want *truth) {
 	r.t.Helper()
 	for _, topic := range r.broker.Topics.Inputs() {
 		for p := range r.parts {
-			id := partitionID{topic, p}
-			rows := collect(r, `SELECT first, last, records, skipped, inserted, duplicates, rejected, rerouted
-				FROM ingest_batches WHERE topic = ? AND kpart = ? AND epoch = ? ORDER BY first, last`, func(rows driver.Rows) (l ledgered, err error) {
-				err = rows.Scan(&l.first, &l.last, &l.records, &l.skipped, &l.Inserted, &l.Duplicates, &l.Rejected, &l.Rerouted)
-				return l, err
-			}, topic, p, r.epoch)
-			next, got := uint64(0), sums{}
-			for _, l := range rows {
-				if l.first != next || l.records != l.last-l.first+1 || l.Inserted+l.Duplicates+l.Rejected+l.Rerouted+l.skipped != l.records {
-					r.t.Errorf("ledger of %s/%d has %+v; want it to start at %d and to add up", topic, p, l, next)
-				}
-				next = l.last + 1
-				got = sums{got.Inserted + l.Inserted, got.Duplicates + l.Duplicates, got.Rejected + l.Rejected, got.Rerouted + l.Rerouted}
+			ledger := steadily(r, "read the ledger", func() (oracle.Ledger, error) {
+				return oracle.ReadLedger(context.Background(), r.db, topic, r.epoch, p)
+			})
+			_, end := r.logRange(topic, p)
+			got, problems := ledger.Check(0, uint64(end))
+			for _, problem := range problems {
+				r.t.Errorf("ledger of %s/%d: %s", topic, p, problem)
 			}
-			if _, end := r.logRange(topic, p); next != uint64(end) {
-				r.t.Errorf("ledger of %s/%d ends before %d, the log at %d", topic, p, next, end)
-			}
-			expected := sums{}
-			if e := want.ledger[id]; e != nil {
+			expected := oracle.Counts{}
+			if e := want.ledger[partitionID{topic, p}]; e != nil {
 				expected = *e
 			}
 			if got != expected {

@@ -66,6 +66,9 @@ func (c *Consumer) runGeneration(ctx, stop context.Context, gen *kafka.Generatio
 	c.enter(g)
 	defer c.exit(g)
 
+	if job := c.replaying; job != nil && !g.owns(job.Topic, job.Partition) {
+		job.end(errTaken)
+	}
 	var wg sync.WaitGroup
 	committed, err := g.committedOffsets(ctx)
 	if err == nil {
@@ -81,6 +84,10 @@ func (c *Consumer) runGeneration(ctx, stop context.Context, gen *kafka.Generatio
 	go func() { wg.Wait(); close(finished) }()
 	g.commitLoop(finished)
 	return g.unanswered
+}
+
+func (g *generation) owns(topic string, id int) bool {
+	return slices.ContainsFunc(g.partitions, func(p *partition) bool { return p.topic == topic && p.id == id })
 }
 
 // assign makes the partitions and shares the memory among those of the

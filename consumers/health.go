@@ -10,7 +10,8 @@ import (
 )
 
 // trouble turns a stream of failures into one clear line when it begins, one
-// every half minute while it lasts, and one when it is over.
+// every half minute while it lasts, and one when it is over. What comes back
+// within a second of that has gone on: connections are not lost all at once.
 type trouble struct {
 	log    *slog.Logger
 	now    func() time.Time
@@ -21,18 +22,23 @@ type trouble struct {
 	said  time.Time
 	last  error
 	at    time.Time // of last
+	over  time.Time // when it was last cleared
 }
 
-const troubleEvery = 30 * time.Second
+const (
+	troubleEvery = 30 * time.Second
+	troubleBack  = time.Second
+)
 
 func (t *trouble) note(what string, err error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	now := t.now()
-	if t.last == nil {
+	begins := t.last == nil && (t.over.IsZero() || now.Sub(t.over) >= troubleBack)
+	if begins {
 		t.since = now
 	}
-	if t.last == nil || now.Sub(t.said) >= troubleEvery {
+	if begins || now.Sub(t.said) >= troubleEvery {
 		t.said = now
 		t.log.Warn(what, "system", t.system, "since", t.since, "error", err)
 	}
@@ -54,7 +60,8 @@ func (t *trouble) clear(what string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.last != nil {
-		t.log.Info(what, "system", t.system, "after", t.now().Sub(t.since).Round(time.Millisecond))
+		t.over = t.now()
+		t.log.Info(what, "system", t.system, "after", t.over.Sub(t.since).Round(time.Millisecond))
 		t.last = nil
 	}
 }
@@ -67,10 +74,6 @@ func (t *trouble) active() error {
 	}
 	return fmt.Errorf("%s has been failing for %s: %w", t.system, t.now().Sub(t.since).Round(time.Second), t.last)
 }
-
-// stuckAfter is how long a partition with records waiting may stand still
-// before that is unhealthy: longer than the slowest INSERT seen under load.
-const stuckAfter = time.Minute
 
 // Ready returns nil if the consumer makes progress: it is in the group, every
 // partition it was given is taken over and not parked, and none with records
@@ -109,7 +112,7 @@ func (p *partition) health() error {
 		return fmt.Errorf("partition %s is parked: %w", p, p.parked)
 	case !p.recovered:
 		return fmt.Errorf("partition %s is being taken over", p)
-	case p.lag > 0 && still > stuckAfter:
+	case p.lag > 0 && still > p.c.StuckAfter:
 		return fmt.Errorf("partition %s has %d records waiting and has not moved for %s", p, p.lag, still.Round(time.Second))
 	}
 	return nil
@@ -123,26 +126,18 @@ func (p *partition) park(why *parkError) {
 	p.c.log.Error("partition parked", "partition", p.String(), "reason", why.reason, "error", why.err)
 }
 
-// Live returns an error if a restart may help: partitions have records waiting
-// and none of them has moved for a minute although Kafka and ClickHouse
-// answer. Parked partitions need an operator, not a restart.
+// Live returns an error if a partition has records waiting and its position has
+// not moved for StuckAfter, whatever the reason. Parked partitions are told by
+// Ready: they need an operator, and a restart would hold up the others.
 func (c *Consumer) Live(context.Context) error {
-	if c.trouble() != nil {
-		return nil
-	}
-	waiting, moving := 0, 0
+	var failed []error
 	for _, p := range c.partitions() {
 		p.mu.Lock()
-		if p.parked == nil && p.lag > 0 {
-			waiting++
-			if p.c.now().Sub(p.movedAt) <= stuckAfter {
-				moving++
-			}
+		still := c.now().Sub(p.movedAt)
+		if p.parked == nil && p.lag > 0 && still > c.StuckAfter {
+			failed = append(failed, fmt.Errorf("partition %s has %d records waiting and has not moved for %s", p, p.lag, still.Round(time.Second)))
 		}
 		p.mu.Unlock()
 	}
-	if waiting > 0 && moving == 0 {
-		return fmt.Errorf("%d partitions have records waiting and none has moved for %s", waiting, stuckAfter)
-	}
-	return nil
+	return errors.Join(failed...)
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"hash/fnv"
+	"math"
 	"math/big"
 	"time"
 
@@ -12,49 +13,28 @@ import (
 	"github.com/ClickHouse/clickhouse-go/v2/ext"
 	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
 	"github.com/drawdown/drawdown/schemas"
+	"github.com/drawdown/drawdown/schemas/rollup"
 )
 
-// level is one rollup and what it is compared with: 1m with the raw events,
-// the others with the one they come from, which has been mended before. A
-// mended row cascades through the views, so each level is read after that.
-type level struct {
-	table  string
-	bucket time.Duration
-	source string // SELECT of the right rows of the touched buckets
-	total  bool   // of the workspace: no campaign, no action
+// interval is a stretch of a workspace's time that is compared, in milliseconds.
+type interval struct {
+	workspace string
+	from, to  int64
 }
 
-// keys are what its rows are told apart by beside workspace and bucket.
-func (l *level) keys() string {
-	if l.total {
-		return "'' AS campaign_id, '' AS action"
+// intervals are the minutes that rows fall into.
+func (r *rows) intervals() []interval {
+	const minute = int64(time.Minute / time.Millisecond)
+	seen := make(map[interval]bool)
+	var all []interval
+	for i, at := range r.time.ColInt64 {
+		at -= at % minute
+		if s := (interval{string(r.workspace.row(i)), at, at + minute}); !seen[s] {
+			seen[s] = true
+			all = append(all, s)
+		}
 	}
-	return "campaign_id, action"
-}
-
-const touchedBuckets = `(workspace_id, bucket) IN (SELECT workspace_id, bucket FROM touched)`
-
-var levels = []level{
-	{"usage_1m", time.Minute, `SELECT workspace_id, toStartOfMinute(toDateTime(time, 'UTC')) AS bucket, campaign_id, action,
-		toInt128(credits_micro) AS c, toInt128(if(credits_micro < 0, -credits_micro, 0)) AS r, toInt64(1) AS n
-		FROM events WHERE workspace_id IN (SELECT workspace_id FROM touched)
-		AND time >= fromUnixTimestamp64Milli({from:Int64}, 'UTC') AND time < fromUnixTimestamp64Milli({to:Int64}, 'UTC')
-		AND ` + touchedBuckets, false},
-	{"usage_15m", 15 * time.Minute, `SELECT workspace_id, toStartOfFifteenMinutes(u.bucket) AS bucket, campaign_id, action,
-		credits_micro AS c, refunds_micro AS r, events AS n
-		FROM usage_1m AS u WHERE workspace_id IN (SELECT workspace_id FROM touched)
-		AND u.bucket >= toDateTime({from:Int64} / 1000, 'UTC') AND u.bucket < toDateTime({to:Int64} / 1000, 'UTC')
-		AND (workspace_id, toStartOfFifteenMinutes(u.bucket)) IN (SELECT workspace_id, bucket FROM touched)`, false},
-	{"usage_15m_total", 15 * time.Minute, `SELECT workspace_id, bucket, '' AS campaign_id, '' AS action,
-		credits_micro AS c, refunds_micro AS r, events AS n
-		FROM usage_15m WHERE workspace_id IN (SELECT workspace_id FROM touched)
-		AND bucket >= toDateTime({from:Int64} / 1000, 'UTC') AND bucket < toDateTime({to:Int64} / 1000, 'UTC')
-		AND ` + touchedBuckets, true},
-	{"usage_1d", 24 * time.Hour, `SELECT workspace_id, toDateTime(toStartOfDay(u.bucket, 'UTC'), 'UTC') AS bucket, campaign_id, action,
-		credits_micro AS c, refunds_micro AS r, events AS n
-		FROM usage_15m AS u WHERE workspace_id IN (SELECT workspace_id FROM touched)
-		AND u.bucket >= toDateTime({from:Int64} / 1000, 'UTC') AND u.bucket < toDateTime({to:Int64} / 1000, 'UTC')
-		AND (workspace_id, toDateTime(toStartOfDay(u.bucket, 'UTC'), 'UTC')) IN (SELECT workspace_id, bucket FROM touched)`, false},
+	return all
 }
 
 // difference is what a rollup lacks (negative: has too much) for one key.
@@ -65,39 +45,58 @@ type difference struct {
 	events                      int64
 }
 
-// mend compares each rollup with its source for the (workspace, bucket) pairs
-// that a batch touches, and inserts the differences as signed rows. It is
-// exact because a workspace has one partition and its owner is here: nobody
-// else adds to these buckets meanwhile.
+// mend compares each rollup with its source for the buckets that a batch touches,
+// and inserts the differences as signed rows.
 func (p *partition) mend(ctx context.Context, b *batch) error {
 	if b.tables[0].len() == 0 {
 		return nil
 	}
-	for _, l := range levels {
-		for attempt := 1; ; attempt++ {
-			diffs, err := p.differences(ctx, b, l)
-			if err != nil {
-				return err
-			}
-			if len(diffs) == 0 {
-				break
-			}
-			if attempt > repairAttempts {
-				return park("rollup_mismatch", "%s still differs from its source in %d keys after %d repairs of %s offsets %s", l.table, len(diffs), repairAttempts, p, b.span)
-			}
-			p.c.log.Warn("a rollup differs from its source and is mended", "table", l.table, "partition", p.String(), "offsets", b.String(), "keys", len(diffs))
-			p.c.metrics.repairs.WithLabelValues(l.table).Add(float64(len(diffs)))
-			in, hash := rollupInput(diffs, l.total)
-			token := fmt.Sprintf("%s/mend-%d-%016x", p.token(b.span, l.table), attempt, hash)
-			if _, err := p.insert(ctx, l.table, token, in); err != nil {
-				return err
-			}
-		}
+	if _, err := p.mendRollups(ctx, b.tables[0].intervals(), rollup.Levels, func(table string) string { return p.token(b.span, table) }); err != nil {
+		return err
 	}
 	// When campaigns were used last is not compared: the latest holds, so saying
 	// it again does no harm.
 	_, err := p.insert(ctx, "campaign_activity", p.token(b.span, "campaign_activity"), activityInput(b.tables[0]))
 	return err
+}
+
+// mendRollups compares rollups with their sources for intervals, each after the
+// ones that it is made from, and inserts the differences as signed rows. It
+// returns how many keys differed, and the last token. It is exact because a
+// workspace has one partition and its owner is here: nobody else adds to these
+// buckets meanwhile. token begins the tokens, which go on with a hash of what
+// they mend.
+func (p *partition) mendRollups(ctx context.Context, touched []interval, levels []rollup.Level, token func(table string) string) (mended mending, err error) {
+	for i := range levels {
+		l := &levels[i]
+		for attempt := 1; ; attempt++ {
+			diffs, err := p.differences(ctx, touched, l)
+			if err != nil {
+				return mended, err
+			}
+			if len(diffs) == 0 {
+				break
+			}
+			if attempt > repairAttempts {
+				return mended, park("rollup_mismatch", "%s still differs from its source in %d keys after %d repairs under %s", l.Table, len(diffs), repairAttempts, token(l.Table))
+			}
+			p.c.log.Warn("a rollup differs from its source and is mended", "table", l.Table, "partition", p.String(), "token", token(l.Table), "keys", len(diffs))
+			p.c.metrics.repairs.WithLabelValues(l.Table).Add(float64(len(diffs)))
+			in, hash := rollupInput(diffs, l.Total)
+			mended.keys += len(diffs)
+			mended.token = fmt.Sprintf("%s/mend-%d-%016x", token(l.Table), attempt, hash)
+			if _, err := p.insert(ctx, l.Table, mended.token, in); err != nil {
+				return mended, err
+			}
+		}
+	}
+	return mended, nil
+}
+
+// mending is what mendRollups did.
+type mending struct {
+	keys  int
+	token string // the last
 }
 
 // activityInput is when each campaign of the rows was used last.
@@ -122,71 +121,58 @@ func activityInput(t *rows) proto.Input {
 	}
 }
 
-// differences returns source minus rollup for the touched buckets, non-zero
+// differences returns source minus rollup for the buckets of intervals, non-zero
 // keys only, in order of their key.
-func (p *partition) differences(ctx context.Context, b *batch, l level) ([]difference, error) {
-	touched, from, to, err := touchedBy(b.tables[0], l.bucket)
+func (p *partition) differences(ctx context.Context, intervals []interval, l *rollup.Level) ([]difference, error) {
+	if len(intervals) == 0 {
+		return nil, nil
+	}
+	touched, from, to, err := touchedBy(intervals, l.Bucket)
 	if err != nil {
 		return nil, err
 	}
-	query := `SELECT workspace_id, bucket, campaign_id, action, sum(c) AS dc, sum(r) AS dr, sum(n) AS dn FROM (` + l.source + `
-		UNION ALL SELECT workspace_id, bucket, ` + l.keys() + `, -credits_micro, -refunds_micro, -events
-		FROM ` + l.table + ` WHERE workspace_id IN (SELECT workspace_id FROM touched) AND ` + touchedBuckets + `)
-		GROUP BY workspace_id, bucket, campaign_id, action HAVING dc != 0 OR dr != 0 OR dn != 0
-		ORDER BY workspace_id, bucket, campaign_id, action`
+	const condition = "s.workspace_id IN (SELECT workspace_id FROM touched) AND (s.workspace_id, {bucket}) IN (SELECT workspace_id, bucket FROM touched)"
+	query := `SELECT workspace_id, start, campaign_id, action, sum(c) - sum(cf) AS dc, sum(r) - sum(rf) AS dr, sum(n) - sum(nf) AS dn FROM (` + l.Compared(condition) + `)
+		GROUP BY workspace_id, start, campaign_id, action HAVING dc != 0 OR dr != 0 OR dn != 0
+		ORDER BY workspace_id, start, campaign_id, action`
 	params := clickhouse.Parameters{"from": fmt.Sprint(from), "to": fmt.Sprint(to)}
-	// By key, because the rows of a broken attempt are seen again.
-	var out []difference
-	at := make(map[difference]int)
-	err = p.read(ctx, query, params, func(rows driver.Rows) error {
-		var d difference
+	return readAll(ctx, p, query, params, func(rows driver.Rows) (d difference, err error) {
 		var bucket time.Time
 		var micro, refunds big.Int
 		if err := rows.Scan(&d.workspace, &bucket, &d.campaign, &d.action, &micro, &refunds, &d.events); err != nil {
-			return err
+			return d, err
 		}
 		d.bucket = bucket.Unix()
-		var err error
 		if d.micro, err = schemas.TotalFromBig(&micro); err != nil {
-			return err
+			return d, err
 		}
-		if d.refunds, err = schemas.TotalFromBig(&refunds); err != nil {
-			return err
-		}
-		key := difference{workspace: d.workspace, campaign: d.campaign, action: d.action, bucket: d.bucket}
-		if i, again := at[key]; again {
-			out[i] = d
-			return nil
-		}
-		at[key] = len(out)
-		out = append(out, d)
-		return nil
+		d.refunds, err = schemas.TotalFromBig(&refunds)
+		return d, err
 	}, clickhouse.WithExternalTable(touched))
-	if err != nil {
-		return nil, err
-	}
-	return out, nil
 }
 
-// touchedBy returns the distinct (workspace, bucket) pairs of rows as an
+// touchedBy returns the distinct (workspace, bucket) pairs of intervals as an
 // external table, and the time they span in milliseconds.
-func touchedBy(t *rows, bucket time.Duration) (table *ext.Table, from, to int64, err error) {
+func touchedBy(intervals []interval, bucket time.Duration) (table *ext.Table, from, to int64, err error) {
 	type pair struct {
 		workspace string
 		bucket    int64
 	}
 	width := bucket.Milliseconds()
 	seen := make(map[pair]bool)
-	from, to = t.timeRange()
-	from, to = from/width*width, to/width*width+width
 	table, err = ext.NewTable("touched", ext.Column("workspace_id", "String"), ext.Column("bucket", "DateTime('UTC')"))
 	if err != nil {
 		return nil, 0, 0, fmt.Errorf("cannot make the table of touched buckets: %w", err)
 	}
-	for i, at := range t.time.ColInt64 {
-		at := at / width * width
-		if key := (pair{string(t.workspace.row(i)), at}); !seen[key] {
+	from, to = math.MaxInt64, 0
+	for _, s := range intervals {
+		for at := s.from / width * width; at < s.to; at += width {
+			key := pair{s.workspace, at}
+			if seen[key] {
+				continue
+			}
 			seen[key] = true
+			from, to = min(from, at), max(to, at+width)
 			if err := table.Append(key.workspace, time.UnixMilli(at).UTC()); err != nil {
 				return nil, 0, 0, fmt.Errorf("cannot list a touched bucket: %w", err)
 			}

@@ -4,6 +4,9 @@ import (
 	"fmt"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/drawdown/drawdown/schemas/audits"
+	"github.com/drawdown/drawdown/schemas/rollup"
 )
 
 // metrics of the stage. Label sets are closed: topics, partitions, tables and
@@ -15,6 +18,7 @@ type metrics struct {
 	insertSeconds *prometheus.HistogramVec
 	insertErrors  *prometheus.CounterVec
 	repairs       *prometheus.CounterVec
+	repaired      *prometheus.CounterVec
 	recovered     prometheus.Counter
 	parked        *prometheus.GaugeVec
 }
@@ -39,6 +43,9 @@ func newMetrics(c *Consumer, r prometheus.Registerer) *metrics {
 		repairs: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "drawdown_consumers_repaired_rows_total", Help: "Rows that recovery had to put in or mend.",
 		}, []string{"table"}),
+		repaired: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "drawdown_consumers_repairs_total", Help: "Findings of the audit that were settled, by table and by what became of them.",
+		}, []string{"table", "state"}),
 		recovered: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "drawdown_consumers_recovered_batches_total", Help: "Pending batches brought to their end by a new owner.",
 		}),
@@ -46,7 +53,17 @@ func newMetrics(c *Consumer, r prometheus.Registerer) *metrics {
 			Name: "drawdown_consumer_parked", Help: "1 for each parked partition.",
 		}, []string{"topic", "partition", "reason"}),
 	}
-	r.MustRegister(m.records, m.batches, m.batchRows, m.insertSeconds, m.insertErrors, m.repairs, m.recovered, m.parked, &lagCollector{c})
+	// From 0, or the first of each would be no increase.
+	tables := []string{audits.Events, audits.Entries, audits.States, audits.Rejections, audits.Batches}
+	for _, l := range rollup.Levels {
+		tables = append(tables, l.Table)
+	}
+	for _, table := range tables {
+		for _, state := range []audits.State{audits.Fine, audits.Repaired, audits.Unprovable} {
+			m.repaired.WithLabelValues(table, string(state))
+		}
+	}
+	r.MustRegister(m.records, m.batches, m.batchRows, m.insertSeconds, m.insertErrors, m.repairs, m.repaired, m.recovered, m.parked, &lagCollector{c})
 	return m
 }
 

@@ -1,6 +1,7 @@
 package consumers
 
 import (
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -114,6 +115,33 @@ func TestConsumerWaitsForClickHouse(t *testing.T) {
 	if n := joins.Load(); n > 2 { // one join may take two requests
 		t.Errorf("the consumer has joined %d times: ClickHouse away made a rebalance", n)
 	}
+}
+
+// TestConsumerIsUnhealthyWhileAPositionStandsStill: an INSERT hangs, no error
+// says so, and health does; it is well again when the INSERT ends.
+func TestConsumerIsUnhealthyWhileAPositionStandsStill(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, storetest.ClickHouse(t))
+	proxy := storetest.NewProxy(t, r.options.Addr[0])
+	r.consume(r.traffic(1, 500, 0.1)...)
+	c := r.start(through(proxy), func(cfg *Config) { cfg.StuckAfter = 2 * time.Second })
+	r.requireExact()
+	r.wait("the consumer is ready", func() bool { return c.Ready(t.Context()) == nil })
+	if err := c.Live(t.Context()); err != nil {
+		t.Errorf("a consumer with nothing to do is not healthy: %v", err)
+	}
+	proxy.Stall(true)
+	r.consume(r.traffic(2, 500, 0.1)...)
+	r.wait("health says that a partition stands still", func() bool {
+		err := c.Live(t.Context())
+		return err != nil && strings.Contains(err.Error(), "records waiting and has not moved")
+	})
+	if c.Ready(t.Context()) == nil {
+		t.Error("the consumer says it is ready")
+	}
+	proxy.Stall(false)
+	r.requireExact()
+	r.wait("the consumer is healthy", func() bool { return c.Live(t.Context()) == nil })
 }
 
 // TestConsumerWaitsForKafka at the start and later.

@@ -3,11 +3,11 @@ package consumers
 import (
 	"context"
 	"fmt"
-	"math/big"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/drawdown/drawdown/internal/oracle"
 	"github.com/drawdown/drawdown/schemas"
 )
 
@@ -17,17 +17,6 @@ type logged struct {
 	rec    schemas.Record
 }
 
-// usageKey is a row of the finest rollup.
-type usageKey struct {
-	workspace, campaign, action string
-	minute                      int64
-}
-
-type usage struct {
-	micro, refunds big.Int
-	events         int64
-}
-
 // place is where a row came from.
 type place struct {
 	epoch uint32
@@ -35,26 +24,23 @@ type place struct {
 	koff  uint64
 }
 
-// sums are the columns of the ledger that add up.
-type sums struct{ Inserted, Duplicates, Rejected, Rerouted uint64 }
-
 // truth is what the tables must hold.
 type truth struct {
-	usage    map[usageKey]*usage
-	counted  map[string]map[place]bool     // by table
-	rejected map[string]map[place]string   // codes by topic
-	ledger   map[partitionID]*sums         // of this epoch
-	seen     map[string]*schemas.Event     // by topic, workspace, event id
-	grants   map[string]schemas.GrantTerms // by workspace, grant id
-	role     map[string]schemas.Topic      // of a topic
-	tables   map[schemas.EventType]string  // of a type
+	usage    oracle.Usage
+	counted  map[string]map[place]bool      // by table
+	rejected map[string]map[place]string    // codes by topic
+	ledger   map[partitionID]*oracle.Counts // of this epoch
+	seen     map[string]*schemas.Event      // by topic, workspace, event id
+	grants   map[string]schemas.GrantTerms  // by workspace, grant id
+	role     map[string]schemas.Topic       // of a topic
+	tables   map[schemas.EventType]string   // of a type
 }
 
 func (r *rig) newTruth() *truth {
 	topics := r.broker.Topics
 	return &truth{
-		usage: make(map[usageKey]*usage), counted: make(map[string]map[place]bool), rejected: make(map[string]map[place]string),
-		ledger: make(map[partitionID]*sums), seen: make(map[string]*schemas.Event), grants: make(map[string]schemas.GrantTerms),
+		usage: make(oracle.Usage), counted: make(map[string]map[place]bool), rejected: make(map[string]map[place]string),
+		ledger: make(map[partitionID]*oracle.Counts), seen: make(map[string]*schemas.Event), grants: make(map[string]schemas.GrantTerms),
 		role: map[string]schemas.Topic{
 			topics.Consumption: schemas.ConsumptionTopic, topics.Ledger: schemas.LedgerTopic, topics.Campaigns: schemas.CampaignsTopic,
 		},
@@ -85,10 +71,10 @@ func (r *rig) oracle() *truth {
 
 func (w *truth) take(r *rig, epoch uint32, id partitionID, l logged) {
 	at := place{epoch, uint16(id.id), uint64(l.offset)}
-	out := &sums{}
+	out := &oracle.Counts{}
 	if epoch == r.epoch {
 		if w.ledger[id] == nil {
-			w.ledger[id] = &sums{}
+			w.ledger[id] = &oracle.Counts{}
 		}
 		out = w.ledger[id]
 	}
@@ -145,21 +131,8 @@ func (w *truth) take(r *rig, epoch uint32, id partitionID, l logged) {
 	}
 	w.counted[table][at] = true
 	if ev.Type == schemas.CreditsConsumed {
-		w.use(ev)
+		w.usage.Count(ev)
 	}
-}
-
-func (w *truth) use(ev *schemas.Event) {
-	key := usageKey{string(ev.WorkspaceID), string(ev.CampaignID), string(ev.Action), int64(ev.Time) / 60_000}
-	if w.usage[key] == nil {
-		w.usage[key] = &usage{}
-	}
-	u := w.usage[key]
-	u.micro.Add(&u.micro, big.NewInt(int64(ev.Credits)))
-	if ev.Credits < 0 {
-		u.refunds.Sub(&u.refunds, big.NewInt(int64(ev.Credits)))
-	}
-	u.events++
 }
 
 // readLog reads what is new in Kafka's log with franz-go, committed records

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/drawdown/drawdown/schemas"
+	"github.com/drawdown/drawdown/schemas/audits"
 	"github.com/segmentio/kafka-go"
 )
 
@@ -45,6 +46,8 @@ type partition struct {
 	movedAt   time.Time          // when next last moved
 	mark      time.Time          // the watermark said last
 	said      kafka.OffsetCommit // what was committed last
+	repairs   []audits.Finding   // confirmed by the audit, to be mended between two batches
+	repairing bool               // some were given and are not all settled
 }
 
 // parkError stops one partition and says why; the others go on. Only a new
@@ -82,6 +85,11 @@ func newPartition(gen *generation, role schemas.Topic, id int) *partition {
 // partition keeps its place so that the generation lives on (kafka-go ends a
 // generation when one of its functions returns).
 func (p *partition) run(ctx context.Context, committed committedOffset) {
+	if job := p.c.replaying; job != nil {
+		p.replayHere(ctx, job)
+		p.gen.keepPlace(ctx)
+		return
+	}
 	err := p.consume(ctx, committed)
 	var parked *parkError
 	switch {
@@ -143,6 +151,7 @@ func (p *partition) consume(ctx context.Context, committed committedOffset) erro
 func (p *partition) fetchLoop(ctx context.Context, offset int64, answers chan<- *fetched) error {
 	var retry backoff
 	for ctx.Err() == nil {
+		began := p.c.now()
 		f, err := p.c.source.fetch(ctx, p.topic, p.id, offset, p.c.source.maxWait)
 		if err != nil {
 			if ctx.Err() != nil {
@@ -158,7 +167,7 @@ func (p *partition) fetchLoop(ctx context.Context, offset int64, answers chan<- 
 			continue
 		}
 		retry = backoff{}
-		p.c.fetchErrors.clear("fetching again")
+		p.c.fetchErrors.clearSince("fetching again", began)
 		if f.logStart > offset {
 			return park("log_start", "Kafka's log of %s starts at offset %d, but %d is next: records were deleted before they were counted", p, f.logStart, offset)
 		}
@@ -284,9 +293,10 @@ func (p *partition) takeStaged(ctx context.Context, f *fetched, live bool) error
 func (p *partition) resolve(ctx context.Context) error {
 	var retry backoff
 	for {
+		began := p.c.now()
 		err := p.filter.resolve(ctx)
 		if err == nil {
-			p.c.readErrors.clear("ids are looked up again")
+			p.c.readErrors.clearSince("ids are looked up again", began)
 			return nil
 		}
 		if ctx.Err() != nil {
@@ -420,6 +430,11 @@ func (p *partition) freeze(last int64) {
 // written: a clean stop leaves no intents.
 func (p *partition) insertLoop(ctx context.Context, built <-chan struct{}) error {
 	for draining := false; ; {
+		if todo := p.takeRepairs(); len(todo) > 0 && !draining {
+			if err := p.repair(ctx, todo); err != nil {
+				return err
+			}
+		}
 		if b := p.firstIntended(); b != nil {
 			if err := p.write(ctx, b); err != nil {
 				return err

@@ -43,6 +43,18 @@ func (c *Consumer) progressLoop(ctx context.Context) {
 	}
 }
 
+// progressInput is one row that says no watermark.
+func progressInput(topic string, epoch uint32, kpart uint16, next uint64) proto.Input {
+	var name dictColumn
+	name.append([]byte(topic))
+	var none timeColumn
+	none.Append(0)
+	return proto.Input{
+		{Name: "topic", Data: &name}, {Name: "epoch", Data: proto.ColUInt32{epoch}}, {Name: "kpart", Data: proto.ColUInt16{kpart}},
+		{Name: "next_offset", Data: proto.ColUInt64{next}}, {Name: "watermark", Data: &none}, {Name: "at", Data: &none},
+	}
+}
+
 type progress struct {
 	next int64
 	mark time.Time
@@ -89,7 +101,7 @@ func (c *Consumer) writeProgress(ctx context.Context, written map[partitionID]pr
 	// of theirs, and a server that hangs holds up neither a stop nor a watermark.
 	ctx, cancel := context.WithTimeout(ctx, progressWithin)
 	defer cancel()
-	if err := c.store.send(ctx, "ingest_progress", "drawdown/progress", fmt.Sprintf("progress/%d", now.UnixNano()), in); err != nil {
+	if err := c.store.send(ctx, always, "ingest_progress", "drawdown/progress", fmt.Sprintf("progress/%d", now.UnixNano()), in); err != nil {
 		return err
 	}
 	c.progressErrors.clear("progress is written again")

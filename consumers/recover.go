@@ -403,10 +403,11 @@ func (p *partition) logRange(ctx context.Context) (first, end int64, err error) 
 func retryRead[T any](ctx context.Context, p *partition, failing *trouble, read func(context.Context) (T, error)) (T, error) {
 	var retry backoff
 	for {
+		began := p.c.now()
 		v, err := read(ctx)
 		var parked *parkError
 		if err == nil {
-			failing.clear("reads are answered again")
+			failing.clearSince("reads are answered again", began)
 		}
 		if err == nil || errors.As(err, &parked) {
 			return v, err

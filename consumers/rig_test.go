@@ -239,13 +239,19 @@ const engineAwayAtMost = time.Minute
 // away: tests kill it.
 func collect[T any](r *rig, query string, scan func(driver.Rows) (T, error), args ...any) []T {
 	r.t.Helper()
+	return steadily(r, fmt.Sprintf("run %q", query), func() ([]T, error) { return collectOnce(r, query, scan, args...) })
+}
+
+// steadily reads again while the engine is being started anew.
+func steadily[T any](r *rig, what string, read func() (T, error)) T {
+	r.t.Helper()
 	for began := time.Now(); ; {
-		all, err := collectOnce(r, query, scan, args...)
+		v, err := read()
 		if err == nil {
-			return all
+			return v
 		}
 		if time.Since(began) > engineAwayAtMost {
-			r.t.Fatalf("cannot run %q: %v", query, err)
+			r.t.Fatalf("cannot %s: %v", what, err)
 		}
 		time.Sleep(50 * time.Millisecond) // as storetest.Wait does
 	}

@@ -22,6 +22,9 @@ import (
 var insertSettings = []ch.Setting{
 	{Key: "async_insert", Value: "0", Important: true},
 	{Key: "insert_deduplicate", Value: "1", Important: true},
+	// Overrules the one before where it is known, since 26.2; not important, so
+	// that an older server passes over it.
+	{Key: "deduplicate_insert", Value: "enable"},
 	{Key: "deduplicate_blocks_in_dependent_materialized_views", Value: "1", Important: true},
 	{Key: "materialized_views_ignore_errors", Value: "0", Important: true},
 	{Key: "group_by_two_level_threshold", Value: "0", Important: true},
@@ -29,6 +32,16 @@ var insertSettings = []ch.Setting{
 	{Key: "max_block_size", Value: "1048576", Important: true},
 	{Key: "max_partitions_per_insert_block", Value: "0", Important: true},
 	{Key: "max_execution_time", Value: "0", Important: true},
+}
+
+// InsertSettings are the settings that go with every INSERT, by name: what a
+// profile of ClickHouse must not forbid.
+func InsertSettings() map[string]string {
+	all := make(map[string]string, len(insertSettings))
+	for _, s := range insertSettings {
+		all[s.Key] = s.Value
+	}
+	return all
 }
 
 // store inserts blocks over a few native connections that it keeps.
@@ -79,11 +92,13 @@ func (f dialFunc) DialContext(ctx context.Context, _, addr string) (net.Conn, er
 // slot, because an INSERT under way must not be cancelled (invariant 7).
 // queryID names the batch in system.processes.
 func (s *store) insert(ctx context.Context, table, queryID, token string, in proto.Input) error {
-	return s.insertWhile(ctx, func() bool { return true }, table, queryID, token, in)
+	return s.insertWhile(ctx, always, table, queryID, token, in)
 }
 
+func always() bool { return true }
+
 // insertWhile is insert for a sender that may lose the right to send while it
-// waits for a slot: it returns errOver then.
+// waits for a slot or a connection: it returns errOver then.
 func (s *store) insertWhile(ctx context.Context, allowed func() bool, table, queryID, token string, in proto.Input) error {
 	select {
 	case s.slots <- struct{}{}:
@@ -91,19 +106,21 @@ func (s *store) insertWhile(ctx context.Context, allowed func() bool, table, que
 		return ctx.Err()
 	}
 	defer func() { <-s.slots }()
-	if !allowed() {
-		return errOver
-	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.timeout)
 	defer cancel()
-	return s.send(ctx, table, queryID, token, in)
+	return s.send(ctx, allowed, table, queryID, token, in)
 }
 
-// send runs one INSERT on a connection of its own; ctx cancels it.
-func (s *store) send(ctx context.Context, table, queryID, token string, in proto.Input) error {
+// send runs one INSERT on a connection of its own; ctx cancels it. Whether it is
+// allowed is asked last: to connect may have taken longer than a lease lasts.
+func (s *store) send(ctx context.Context, allowed func() bool, table, queryID, token string, in proto.Input) error {
 	client, err := s.client(ctx)
 	if err != nil {
 		return fmt.Errorf("cannot connect to ClickHouse at %s: %w", s.options.Address, err)
+	}
+	if !allowed() {
+		s.keep(client)
+		return errOver
 	}
 	settings := append([]ch.Setting{{Key: "insert_deduplication_token", Value: token, Important: true}}, insertSettings...)
 	err = client.Do(ctx, ch.Query{
@@ -115,14 +132,19 @@ func (s *store) send(ctx context.Context, table, queryID, token string, in proto
 		_ = client.Close()
 		return fmt.Errorf("cannot insert %d rows into %s under token %s: %w", in[0].Data.Rows(), table, token, err)
 	}
+	s.keep(client)
+	return nil
+}
+
+// keep leaves a connection to the next INSERT.
+func (s *store) keep(client *ch.Client) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed { // while an orphan still ran
 		_ = client.Close()
-		return nil
+		return
 	}
 	s.idle = append(s.idle, client)
-	return nil
 }
 
 // client returns an idle connection, or a new one. Nobody waits for another's.

@@ -63,17 +63,8 @@ func (p *partition) verifyTable(ctx context.Context, s span, t *rows) error {
 		}
 		p.c.log.Warn("rows of a batch are missing and are put in", "table", t.table, "partition", p.String(), "offsets", s.String(), "rows", len(missing))
 		p.c.metrics.repairs.WithLabelValues(t.table).Add(float64(len(missing)))
-		kind := schemas.CreditsConsumed
-		switch t.table {
-		case "credit_entries":
-			kind = schemas.CreditsGranted
-		case "campaigns":
-			kind = schemas.CampaignUpdated
-		case "workspaces":
-			kind = schemas.WorkspaceUpdated
-		}
 		token := fmt.Sprintf("%s/fix-%d", p.token(s, t.table), attempt)
-		if _, err := p.insert(ctx, t.table, token, t.only(kind, missing).input()); err != nil {
+		if _, err := p.insert(ctx, t.table, token, t.only(kindOf(t.table), missing).input()); err != nil {
 			return err
 		}
 	}
@@ -128,12 +119,31 @@ func (p *partition) storedOffsets(ctx context.Context, s span, t *rows) (map[uin
 
 // read queries until ClickHouse answers or the generation is over. scan may
 // see the rows of a broken attempt again and must overwrite, not add.
-func (p *partition) read(ctx context.Context, query string, params clickhouse.Parameters, scan func(driver.Rows) error, options ...clickhouse.QueryOption) error {
+func (p *partition) read(ctx context.Context, query string, params clickhouse.Parameters, scan func(driver.Rows) error) error {
+	return p.readAnew(ctx, query, params, func() {}, scan)
+}
+
+// readAll returns the rows of a query. What an attempt has shown that broke off
+// is forgotten: a merge may have moved it since, and where a row lies would then
+// be known twice.
+func readAll[T any](ctx context.Context, p *partition, query string, params clickhouse.Parameters, scan func(driver.Rows) (T, error), options ...clickhouse.QueryOption) (all []T, err error) {
+	err = p.readAnew(ctx, query, params, func() { all = all[:0] }, func(rows driver.Rows) error {
+		v, err := scan(rows)
+		all = append(all, v)
+		return err
+	}, options...)
+	return all, err
+}
+
+// readAnew is read with begin before each attempt.
+func (p *partition) readAnew(ctx context.Context, query string, params clickhouse.Parameters, begin func(), scan func(driver.Rows) error, options ...clickhouse.QueryOption) error {
 	var retry backoff
 	for refused := 0; ; refused++ {
+		began := p.c.now()
+		begin()
 		err := p.query(ctx, query, params, scan, options...)
 		if err == nil {
-			p.c.readErrors.clear("reads are answered again")
+			p.c.readErrors.clearSince("reads are answered again", began)
 			return nil
 		}
 		if ctx.Err() != nil {

@@ -36,7 +36,7 @@ func TestRepeatAfterACrashHasTheSameID(t *testing.T) {
 	if err := first.step(t.Context(), ctx); err != nil {
 		t.Fatal(err)
 	}
-	storetest.Wait(t, 10*time.Second, "the outcome could not be recorded", func() (bool, error) { return away.refused.Load() > 0, nil })
+	storetest.Wait(t, time.Minute, "the outcome could not be recorded", func() (bool, error) { return away.refused.Load() > 0, nil })
 	kill()
 	first.workers.Wait()
 	r.want("i1/firing")
@@ -114,7 +114,7 @@ func TestDeliveryThatEndsDuringALookIsNotRepeated(t *testing.T) {
 	r.incident("ws_a", "silent", "i2", "firing")
 	during := func() {
 		close(release)
-		storetest.Wait(t, 10*time.Second, "the delivery is recorded", func() (bool, error) { return len(r.n.begun()) == 0, nil })
+		storetest.Wait(t, time.Minute, "the delivery is recorded", func() (bool, error) { return len(r.n.begun()) == 0, nil })
 	}
 	hooked.before.Store(&during)
 	r.step()

@@ -59,16 +59,16 @@ func TestSlowReceiversHoldUpOnlyThemselves(t *testing.T) {
 		}
 	}
 	look()
-	storetest.Wait(t, 10*time.Second, "the slow ones are asked", func() (bool, error) { return open.Load() == maxBusyPerWorkspace, nil })
+	storetest.Wait(t, time.Minute, "the slow ones are asked", func() (bool, error) { return open.Load() == maxBusyPerWorkspace, nil })
 	for i := range incidents {
 		r.incident("ws_fast", "rule_1", name("f", i), "firing")
 	}
-	storetest.Wait(t, 10*time.Second, "the fast one has all", func() (bool, error) { look(); return len(fast.ids()) == incidents, nil })
+	storetest.Wait(t, time.Minute, "the fast one has all", func() (bool, error) { look(); return len(fast.ids()) == incidents, nil })
 	if n := open.Load(); n != maxBusyPerWorkspace || most.Load() != maxBusyPerWorkspace {
 		t.Errorf("%d slow requests, %d at most; a workspace has %d", n, most.Load(), maxBusyPerWorkspace)
 	}
 	close(release)
-	storetest.Wait(t, 10*time.Second, "the slow ones have all", func() (bool, error) {
+	storetest.Wait(t, time.Minute, "the slow ones have all", func() (bool, error) {
 		look()
 		n := 0
 		for _, s := range slow {
@@ -397,7 +397,7 @@ func TestRunDeliversWhenWokenAndEndsCleanly(t *testing.T) {
 	go func() { ended <- r.n.Run(ctx) }()
 	r.incident("ws_a", "fast", "i1", "firing")
 	r.n.Wake()
-	storetest.Wait(t, 10*time.Second, "the alert arrives", func() (bool, error) { return len(fast.ids()) == 1, nil })
+	storetest.Wait(t, time.Minute, "the alert arrives", func() (bool, error) { return len(fast.ids()) == 1, nil })
 	r.incident("ws_a", "slow", "i2", "firing")
 	r.n.Wake()
 	<-arrived

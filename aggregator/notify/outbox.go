@@ -234,17 +234,7 @@ func (n *Notifier) query(ctx context.Context, statement string, bound parameters
 	ctx, cancel := context.WithTimeout(ctx, queryTimeout)
 	defer cancel()
 	ctx = clickhouse.Context(ctx, clickhouse.WithParameters(clickhouse.Parameters(bound)), clickhouse.WithSettings(querySettings))
-	rows, err := n.cfg.ClickHouse.Query(ctx, statement)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = rows.Close() }() // rows.Err has what went wrong
-	for rows.Next() {
-		if err := scan(rows.Scan); err != nil {
-			return err
-		}
-	}
-	return rows.Err()
+	return schemas.EachRow(ctx, n.cfg.ClickHouse, statement, scan)
 }
 
 // entry is what became of a delivery: a row of alert_deliveries.
@@ -292,9 +282,7 @@ const insertAttempts = 3
 func (n *Notifier) insert(ctx context.Context, token string, attempts []entry) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), insertTimeout)
 	defer cancel()
-	ctx = clickhouse.Context(ctx, clickhouse.WithSettings(clickhouse.Settings{
-		"insert_deduplicate": 1, "insert_deduplication_token": token, "async_insert": 0,
-	}))
+	ctx = clickhouse.Context(ctx, clickhouse.WithSettings(schemas.InsertOnce(token)))
 	batch, err := n.cfg.ClickHouse.PrepareBatch(ctx, attemptsInsert)
 	if err != nil {
 		return err

@@ -1,0 +1,427 @@
+package audit
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
+
+	"github.com/drawdown/drawdown/internal/storetest"
+	"github.com/drawdown/drawdown/schemas"
+	"github.com/drawdown/drawdown/schemas/audits"
+)
+
+func TestMain(m *testing.M) { storetest.Main(m) }
+
+// rig is a database as consumers leave it, and an auditor.
+type rig struct {
+	t      testing.TB
+	conn   driver.Conn
+	topics schemas.Topics
+	parts  int
+	now    time.Time
+	next   map[partition]int64
+	*Auditor
+	c *cycles
+}
+
+func newRig(t testing.TB) *rig {
+	t.Helper()
+	ttl, err := schemas.ParseEventsTTL("13mo")
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := &rig{t: t, conn: storetest.ClickHouse(t).Conn(t), topics: schemas.DefaultTopics(), parts: 4, now: time.Date(2026, 11, 25, 12, 0, 30, 0, time.UTC), next: make(map[partition]int64)}
+	r.Auditor = New(Config{
+		ClickHouse: r.conn, Topics: r.topics, Partitions: r.parts, Epoch: 1, EventsTTL: ttl,
+		ConfirmAfter: time.Minute, Now: func() time.Time { return r.now }, Log: slog.New(slog.NewTextHandler(t.Output(), nil)),
+	})
+	r.takeOver()
+	return r
+}
+
+// takeOver makes the auditor another one, which knows the tables alone.
+func (r *rig) takeOver() { r.c = &cycles{a: r.Auditor} }
+
+func (r *rig) exec(statement string, args ...any) {
+	r.t.Helper()
+	if err := r.conn.Exec(context.Background(), statement, args...); err != nil {
+		r.t.Fatalf("cannot run %q: %v", statement, err)
+	}
+}
+
+// count inserts a batch of n events of a workspace, a minute apart from an
+// instant on, as a consumer does.
+func (r *rig) count(workspace string, at time.Time, n int) (p partition, first int64) {
+	r.t.Helper()
+	p = partition{r.topics.Consumption, schemas.Partition([]byte(workspace), r.parts)}
+	first = r.next[p]
+	r.next[p] += int64(n)
+	r.exec(`INSERT INTO events (workspace_id, time, event_id, campaign_id, action, credits_micro, content_hash, kafka_time, epoch, kpart, koff)
+		SELECT ?, fromUnixTimestamp64Milli(? + number * 60000, 'UTC'), concat('id-', toString(? + number)), concat('cmp_', toString(number % 3)), 'a',
+		if(number % 7 = 0, -1, 2) * 1000000, number, fromUnixTimestamp64Milli(?, 'UTC'), 1, ?, ? + number FROM numbers(?)`,
+		workspace, at.UnixMilli(), first, at.UnixMilli(), p.id, first, n)
+	r.exec(`INSERT INTO ingest_batches (topic, epoch, kpart, first, last, records, inserted, credits_micro, last_koff, last_time)
+		SELECT ?, 1, ?, ?, ?, ?, ?, sum(credits_micro), ?, max(kafka_time) FROM events WHERE kpart = ? AND koff >= ? AND koff < ?`,
+		p.topic, p.id, first, first+int64(n)-1, n, n, first+int64(n)-1, p.id, first, first+int64(n))
+	return p, first
+}
+
+// caughtUp says that everything that came before an instant has been counted.
+func (r *rig) caughtUp(at time.Time) {
+	r.t.Helper()
+	for _, topic := range r.topics.Inputs() {
+		for id := range r.parts {
+			r.exec("INSERT INTO ingest_progress (topic, epoch, kpart, next_offset, watermark, at) VALUES (?, 1, ?, ?, toDateTime64(?, 3, 'UTC'), now())",
+				topic, id, r.next[partition{topic, id}], at.Format("2006-01-02 15:04:05"))
+		}
+	}
+}
+
+func (r *rig) cycle() {
+	r.t.Helper()
+	for again := true; again; again = r.c.behind {
+		r.c.hoursRest, r.c.rangesRest = time.Time{}, time.Time{}
+		if err := r.c.cycle(context.Background()); err != nil {
+			r.t.Fatal(err)
+		}
+	}
+}
+
+// sweep sweeps until everything was swept once.
+func (r *rig) sweep() {
+	r.t.Helper()
+	steps := []func(context.Context) error{r.c.proveFindings}
+	for range 1 + (r.c.place.sealed-r.c.place.provableFrom)/dayMillis {
+		steps = append(steps, func(ctx context.Context) error { r.c.hoursRest = time.Time{}; return r.c.sweepHours(ctx) })
+	}
+	for range 3 * len(r.partitions()) {
+		steps = append(steps, func(ctx context.Context) error { r.c.rangesRest = time.Time{}; return r.c.sweepRanges(ctx) })
+	}
+	for _, step := range steps {
+		if err := step(context.Background()); err != nil {
+			r.t.Fatal(err)
+		}
+	}
+}
+
+// findings reads what is recorded.
+func (r *rig) findings(condition string) (all []audits.Finding) {
+	r.t.Helper()
+	err := r.query(context.Background(), "findings", audits.Query+" AND "+condition+" ORDER BY what, hour, first", r.bound(), func(scan func(...any) error) error {
+		var f audits.Finding
+		err := f.Scan(scan)
+		all = append(all, f)
+		return err
+	})
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return all
+}
+
+// whats are the tables of findings.
+func whats(findings []audits.Finding) (all []string) {
+	for _, f := range findings {
+		all = append(all, f.What)
+	}
+	slices.Sort(all)
+	return slices.Compact(all)
+}
+
+// state inserts a batch of n rows of a workspace into the tables of the ledger's
+// topic or of the campaigns', as a consumer does.
+func (r *rig) state(topic, workspace string, n int) {
+	r.t.Helper()
+	p := partition{topic, schemas.Partition([]byte(workspace), r.parts)}
+	first, micro := r.next[p], 0
+	r.next[p] += int64(n)
+	tables := []string{"campaigns (workspace_id, campaign_id, time, event_id, status", "workspaces (workspace_id, name, time, event_id, week_start"}
+	values := "if(number % 2 = 0, 'ACTIVE', 'monday')"
+	if topic == r.topics.Ledger {
+		micro = 5 * n
+		tables, values = []string{"credit_entries (workspace_id, grant_id, time, event_id, credits_micro"}, "5"
+	}
+	for i, table := range tables { // offsets in turn
+		r.exec("INSERT INTO "+table+`, content_hash, epoch, kpart, koff)
+			SELECT ?, concat('x_', toString(number)), toDateTime64('2026-11-22 00:00:00', 3, 'UTC'), concat('id-', toString(number)), `+values+`, number, 1, ?, ? + number
+			FROM numbers(?) WHERE number % ? = ?`, workspace, p.id, first, n, len(tables), i)
+	}
+	r.exec(`INSERT INTO ingest_batches (topic, epoch, kpart, first, last, records, inserted, credits_micro, last_koff, last_time)
+		VALUES (?, 1, ?, ?, ?, ?, ?, ?, ?, '2026-11-22 00:00:00')`, topic, p.id, first, first+int64(n)-1, n, n, micro, first+int64(n)-1)
+}
+
+func (r *rig) history() {
+	for range 2 {
+		r.state(r.topics.Ledger, "ws_a", 6)
+		r.state(r.topics.Campaigns, "ws_a", 6)
+	}
+	for day := range 3 {
+		for _, ws := range []string{"ws_a", "ws_b", "ws_c"} {
+			r.count(ws, time.Date(2026, 11, 22+day, 3, 0, 0, 0, time.UTC), 400)
+		}
+	}
+	r.caughtUp(r.now)
+}
+
+func TestAuditOfWhatIsRightFindsNothingAndSeals(t *testing.T) {
+	r := newRig(t)
+	r.history()
+	r.cycle()
+	if all := r.findings("1"); len(all) != 0 {
+		t.Errorf("found %+v", all)
+	}
+	s := r.Status()
+	if want := schemas.MillisOf(time.Date(2026, 11, 25, 11, 0, 0, 0, time.UTC)); s.SealedThrough != want {
+		t.Errorf("sealed through %s, want %s", s.SealedThrough, want)
+	}
+	if want := schemas.MillisOf(time.Date(2026, 11, 22, 0, 0, 0, 0, time.UTC)); s.ProvableFrom != want {
+		t.Errorf("provable from %s, want %s", s.ProvableFrom, want)
+	}
+}
+
+// plants are all kinds of drift, and the tables in which it must be seen.
+var plants = map[string]struct {
+	statements []string
+	want       []string
+}{
+	"RawRowDoubled": {[]string{
+		"INSERT INTO events SELECT * FROM events WHERE workspace_id = 'ws_a' LIMIT 1",
+	}, []string{audits.Events}},
+	"RawRowLost":          {[]string{"DELETE FROM events WHERE workspace_id = 'ws_a' AND event_id = 'id-7'"}, []string{audits.Events, "usage_1m"}},
+	"MinuteDoubled":       {[]string{"INSERT INTO usage_1m SELECT * FROM usage_1m WHERE workspace_id = 'ws_b' ORDER BY bucket LIMIT 1"}, []string{"usage_1m"}},
+	"MinuteLost":          {[]string{"DELETE FROM usage_1m WHERE workspace_id = 'ws_b' AND bucket = '2026-11-23 04:05:00'"}, []string{"usage_15m", "usage_1m"}},
+	"QuarterDoubled":      {[]string{"INSERT INTO usage_15m SELECT * FROM usage_15m WHERE workspace_id = 'ws_b' ORDER BY bucket LIMIT 1"}, []string{"usage_15m"}},
+	"QuarterLost":         {[]string{"DELETE FROM usage_15m WHERE workspace_id = 'ws_b' AND bucket = '2026-11-23 04:15:00'"}, []string{"usage_15m", "usage_15m_total", "usage_1d"}},
+	"QuarterOfTotalLost":  {[]string{"DELETE FROM usage_15m_total WHERE workspace_id = 'ws_b' AND bucket = '2026-11-23 04:15:00'"}, []string{"usage_15m_total"}},
+	"DayLost":             {[]string{"DELETE FROM usage_1d WHERE workspace_id = 'ws_b' AND bucket = '2026-11-23 00:00:00'"}, []string{"usage_1d"}},
+	"DayMoved":            {[]string{"INSERT INTO usage_1d SELECT workspace_id, bucket + toIntervalDay(1), campaign_id, action, credits_micro, refunds_micro, events FROM usage_1d WHERE workspace_id = 'ws_b' AND bucket = '2026-11-22 00:00:00'", "DELETE FROM usage_1d WHERE workspace_id = 'ws_b' AND bucket = '2026-11-22 00:00:00'"}, []string{"usage_1d"}},
+	"MinutesTruncated":    {[]string{"TRUNCATE TABLE usage_1m"}, []string{"usage_15m", "usage_1m"}},
+	"DaysTruncated":       {[]string{"TRUNCATE TABLE usage_1d"}, []string{"usage_1d"}},
+	"LedgerRowDoubled":    {[]string{"INSERT INTO ingest_batches SELECT * FROM ingest_batches WHERE topic = 'credits.consumption' AND first = 0 AND kpart = (SELECT min(kpart) FROM ingest_batches WHERE topic = 'credits.consumption')"}, []string{audits.Batches}},
+	"LedgerRowOfAGapLost": {[]string{"DELETE FROM ingest_batches WHERE topic = 'credits.consumption' AND first = 400 AND kpart = (SELECT min(kpart) FROM ingest_batches WHERE topic = 'credits.consumption')"}, []string{audits.Batches}},
+	"LastLedgerRowsLost": {[]string{
+		"DELETE FROM ingest_batches WHERE topic = 'credits.consumption' AND (kpart, first) = (SELECT kpart, max(first) FROM ingest_batches WHERE topic = 'credits.consumption' GROUP BY kpart ORDER BY kpart LIMIT 1)",
+		"DELETE FROM ingest_batches WHERE topic = 'credits.ledger' AND first = 6",
+	}, []string{audits.Batches}},
+	"FirstLedgerRowLost": {[]string{
+		"DELETE FROM ingest_batches WHERE topic = 'credits.consumption' AND first = 0 AND kpart = (SELECT min(kpart) FROM ingest_batches WHERE topic = 'credits.consumption')",
+		"DELETE FROM ingest_batches WHERE topic = 'credits.campaigns' AND first = 0",
+	}, []string{audits.Batches}},
+	"LedgerTruncated": {[]string{"TRUNCATE TABLE ingest_batches"}, []string{audits.Batches}},
+	"GrantsDoubledAndLost": {[]string{
+		"INSERT INTO credit_entries SELECT * FROM credit_entries WHERE koff = 3",
+		"DELETE FROM credit_entries WHERE koff = 7",
+	}, []string{audits.Entries}},
+	"GrantChanged": {[]string{
+		"INSERT INTO credit_entries SELECT * REPLACE (credits_micro + 1 AS credits_micro) FROM credit_entries WHERE koff = 2",
+		"DELETE FROM credit_entries WHERE koff = 2 AND credits_micro = 5",
+	}, []string{audits.Entries}},
+	"CampaignDoubledWorkspaceLost": {[]string{
+		"INSERT INTO campaigns SELECT * FROM campaigns WHERE koff = 2",
+		"DELETE FROM workspaces WHERE koff = 11",
+	}, []string{audits.States}},
+	"CampaignLostWorkspaceDoubled": {[]string{
+		"DELETE FROM campaigns WHERE koff = 2",
+		"INSERT INTO workspaces SELECT * FROM workspaces WHERE koff = 3",
+	}, []string{audits.States}},
+	"MovedToAnEmptyMinute": {[]string{"INSERT INTO usage_1m SELECT workspace_id, bucket - toIntervalHour(2), campaign_id, action, credits_micro, refunds_micro, events FROM usage_1m WHERE workspace_id = 'ws_b' AND bucket = '2026-11-23 03:05:00'"}, []string{"usage_1m"}},
+}
+
+// TestAuditFindsPlantedDrift plants each kind of drift where everything was
+// audited already: the sweep sees it, a second look confirms it.
+func TestAuditFindsPlantedDrift(t *testing.T) {
+	for name, plant := range plants {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := newRig(t)
+			r.history()
+			r.cycle()
+			for _, statement := range plant.statements {
+				r.exec(statement)
+			}
+			r.takeOver()
+			r.cycle()
+			r.sweep()
+			seen := r.findings("step = 1")
+			if got := whats(seen); !slices.Equal(got, plant.want) {
+				t.Fatalf("seen in %v, want %v: %+v", got, plant.want, seen)
+			}
+			r.takeOver()
+			r.now = r.now.Add(time.Minute)
+			r.cycle()
+			want := len(r.findings("step = 1")) // a lost raw row is a matter of its range alone
+			if confirmed := r.findings("step = 2 AND state = 'drift'"); len(confirmed)+want != len(seen) || len(confirmed) == 0 {
+				t.Errorf("%d of %d are confirmed, %d wait", len(confirmed), len(seen), want)
+			}
+			report, err := r.Check(context.Background(), Scope{From: schemas.NoInstant, To: schemas.NoInstant})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := whats(report.Drift); !slices.Equal(got, plant.want) {
+				t.Errorf("the check sees %v, want %v", got, plant.want)
+			}
+		})
+	}
+}
+
+// TestAuditPartsALongGap loses a row of the ledger that is more than can be built
+// again at once: in the middle, and then all before it as well.
+func TestAuditPartsALongGap(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	for _, n := range []int{6, 2*rangeOffsets + 50, 6} {
+		r.state(r.topics.Ledger, "ws_a", n)
+	}
+	r.caughtUp(r.now)
+	r.cycle()
+	require := func(first int64) {
+		t.Helper()
+		r.takeOver()
+		r.cycle()
+		r.sweep()
+		var got, want []int64
+		for _, f := range r.findings("step = 1") {
+			got = append(got, f.First, f.Last)
+		}
+		for ; first < 2*rangeOffsets+56; first += rangeOffsets {
+			want = append(want, first, min(first+rangeOffsets, 2*rangeOffsets+56)-1)
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("found ranges %v, want %v", got, want)
+		}
+	}
+	r.exec("DELETE FROM ingest_batches WHERE first = 6")
+	require(6)
+	r.exec("TRUNCATE TABLE audits")
+	r.exec("DELETE FROM ingest_batches WHERE first = 0")
+	require(0)
+}
+
+func TestAuditOfWhatIsGoneWhenLookedAtAgainIsFine(t *testing.T) {
+	r := newRig(t)
+	r.history()
+	r.exec("INSERT INTO usage_1d (workspace_id, bucket, events) VALUES ('ws_a', '2026-11-23 00:00:00', 5)")
+	r.cycle()
+	r.exec("INSERT INTO usage_1d (workspace_id, bucket, events) VALUES ('ws_a', '2026-11-23 00:00:00', -5)")
+	r.now = r.now.Add(time.Minute)
+	r.cycle()
+	all := r.findings("1")
+	if len(all) != 1 || all[0].State != audits.Fine || all[0].Step != audits.Settled {
+		t.Errorf("found %+v", all)
+	}
+}
+
+// TestAuditOfALateEventMakesItsHourDirty counts into a sealed hour and loses the
+// event in a rollup: the hour is audited again.
+func TestAuditOfALateEventMakesItsHourDirty(t *testing.T) {
+	r := newRig(t)
+	r.history()
+	r.cycle()
+	sealed := r.Status().SealedThrough
+	r.count("ws_a", time.Date(2026, 11, 22, 20, 0, 0, 0, time.UTC), 1)
+	r.exec("INSERT INTO usage_1m (workspace_id, bucket, campaign_id, action, events) VALUES ('ws_a', '2026-11-22 20:00:00', 'cmp_0', 'a', -1)")
+	var err error
+	if r.c.progress, err = r.readProgress(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.c.forwardRanges(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	if got, want := r.c.place.sealedThrough(), schemas.MillisOf(time.Date(2026, 11, 22, 20, 0, 0, 0, time.UTC)); got != want {
+		t.Errorf("sealed through %s, want %s: the hour is dirty", got, want)
+	}
+	r.takeOver()
+	r.cycle()
+	if got := r.Status().SealedThrough; got != sealed {
+		t.Errorf("sealed through %s, want %s", got, sealed)
+	}
+	if got := whats(r.findings("step = 1")); fmt.Sprint(got) != "[usage_1m]" {
+		t.Errorf("seen in %v", got)
+	}
+}
+
+// TestAuditGoesOnWithWhatAnotherAuditorHasSeen leaves findings of two auditors
+// about one place: of these one goes on, and none stays open for ever.
+func TestAuditGoesOnWithWhatAnotherAuditorHasSeen(t *testing.T) {
+	r := newRig(t)
+	r.history()
+	r.cycle()
+	r.exec(plants["DayLost"].statements[0])
+	r.sweep()
+	r.now = r.now.Add(time.Second)
+	r.exec(`INSERT INTO audits SELECT * REPLACE (first_seen_at + 1 AS first_seen_at, fingerprint + 1 AS fingerprint) FROM audits FINAL WHERE what = 'usage_1d'`)
+	r.now = r.now.Add(time.Minute)
+	r.cycle() // confirms its own
+	r.exec(`INSERT INTO audits SELECT * REPLACE ('repaired' AS state, 4 AS step) FROM audits FINAL WHERE step = 2`)
+	r.cycle() // learns that it is mended, and goes on with the other's
+	if d := r.Status().Drift["usage_1d"]; d != 1 {
+		t.Fatalf("%d places are known to differ, want that of the other auditor", d)
+	}
+	r.now = r.now.Add(time.Minute)
+	r.cycle() // another difference: neither is what it was
+	r.takeOver()
+	r.cycle()
+	if open := r.findings("state = 'drift'"); len(open) != 1 || len(r.findings("what = 'usage_1d' AND state = 'ok'")) != 1 {
+		t.Errorf("open %+v", open)
+	}
+	// Two that are only seen, and a new auditor.
+	r.exec(`INSERT INTO audits SELECT * REPLACE (first_seen_at + 1 AS first_seen_at) FROM audits FINAL WHERE state = 'drift'`)
+	r.takeOver()
+	r.cycle()
+	if open := r.findings("state = 'drift'"); len(open) != 1 {
+		t.Errorf("open %+v", open)
+	}
+}
+
+// TestAuditProvesNothingByWhatItCouldNotLookAt has something under way in a
+// partition that lacks a raw row: a minute must not be mended after it.
+func TestAuditProvesNothingByWhatItCouldNotLookAt(t *testing.T) {
+	r := newRig(t)
+	r.history()
+	r.cycle()
+	p := partition{r.topics.Consumption, schemas.Partition([]byte("ws_a"), r.parts)}
+	r.exec(plants["RawRowLost"].statements[0])
+	r.exec(`INSERT INTO events (workspace_id, time, epoch, kpart, koff) SELECT 'ws_a', '2026-11-25 12:00:00', 1, ?, 1000000`, p.id)
+	delete(r.c.proofs, p)
+	for range 3 {
+		if err := r.c.prove(context.Background(), p); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if at := r.c.proofs[p]; at.whole || at.from != r.c.place.ranges[p] {
+		t.Errorf("proven back to offset %d, whole: %v", at.from, at.whole)
+	}
+	r.exec(`DELETE FROM events WHERE koff = 1000000`)
+	for range 3 {
+		if err := r.c.prove(context.Background(), p); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if at := r.c.proofs[p]; !at.whole || len(r.findings("what = 'events'")) != 1 {
+		t.Errorf("proven back to offset %d, whole: %v, findings %+v", at.from, at.whole, r.findings("1"))
+	}
+}
+
+// TestAuditLeavesMinutesOfAnEarlierEpoch loses a raw row that the topics of
+// another epoch brought: its minute may be right.
+func TestAuditLeavesMinutesOfAnEarlierEpoch(t *testing.T) {
+	r := newRig(t)
+	r.history()
+	r.exec(`INSERT INTO ingest_batches (topic, epoch, kpart, first, last, records, inserted, last_koff, last_time) VALUES (?, 0, 0, 0, 0, 1, 1, 0, '2026-11-22 06:00:00')`, r.topics.Consumption)
+	r.cycle()
+	r.exec(`INSERT INTO usage_1m (workspace_id, bucket, events) VALUES ('ws_a', '2026-11-22 04:10:00', 1), ('ws_a', '2026-11-24 04:10:00', 1)`)
+	r.takeOver()
+	r.cycle()
+	r.sweep()
+	r.now = r.now.Add(time.Minute)
+	r.cycle()
+	r.cycle()
+	if all := r.findings("what = 'usage_1m'"); len(all) != 2 || all[0].State != audits.Unprovable || all[1].Step != audits.Confirmed {
+		t.Errorf("%+v", all)
+	}
+}

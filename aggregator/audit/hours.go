@@ -1,0 +1,375 @@
+package audit
+
+import (
+	"context"
+	"maps"
+	"math/big"
+	"slices"
+	"time"
+
+	"github.com/drawdown/drawdown/schemas"
+	"github.com/drawdown/drawdown/schemas/audits"
+	"github.com/drawdown/drawdown/schemas/rollup"
+)
+
+const (
+	// maxFindings bounds what one comparison of a rollup returns; what is beyond
+	// is found when these are repaired.
+	maxFindings = 1000
+	// dayEvents is up to how many events a day is compared by one statement, and
+	// else hour by hour: some seconds of reading.
+	dayEvents = 10_000_000
+)
+
+// span is an interval of whole hours of one UTC day.
+type span struct{ from, to schemas.Millis }
+
+// compareHours compares a rollup with its source in an interval; workspaces nil
+// are all of them.
+func (a *Auditor) compareHours(ctx context.Context, l *rollup.Level, s span, workspaces []string) (wrong []audits.Finding, err error) {
+	bound, condition := a.bound(), "1"
+	if l.Bucket > time.Hour {
+		s.from -= s.from % dayMillis
+		s.to = (s.to + dayMillis - 1) / dayMillis * dayMillis
+	}
+	bound.Integer("from", int64(s.from))
+	bound.Integer("to", int64(s.to))
+	bound.Integer("limit", maxFindings)
+	if workspaces != nil {
+		bound.Strings("workspaces", workspaces)
+		condition = "s.workspace_id IN {workspaces:Array(String)}"
+	}
+	err = a.query(ctx, "whether "+l.Table+" agrees with its source", hoursQuery(l, condition), bound, func(scan func(...any) error) error {
+		f := audits.Finding{Place: audits.Place{Topic: a.cfg.Topics.Consumption, Epoch: a.cfg.Epoch, What: l.Table}}
+		var hour int64
+		var expected, found big.Int
+		err := scan(&f.WorkspaceID, &hour, &f.Keys, &f.Fingerprint, &f.Expected, &f.Found, &expected, &found)
+		if err != nil {
+			return err
+		}
+		f.Hour = schemas.Millis(hour) * 1000
+		f.Partition = schemas.Partition([]byte(f.WorkspaceID), a.cfg.Partitions)
+		if f.ExpectedMicro, err = schemas.TotalFromBig(&expected); err != nil {
+			return err
+		}
+		f.FoundMicro, err = schemas.TotalFromBig(&found)
+		wrong = append(wrong, f)
+		return err
+	})
+	return wrong, err
+}
+
+// hoursQuery adds up, per workspace and hour, the keys that differ. The hash is
+// of the difference alone, which stays the same while both sides grow.
+func hoursQuery(l *rollup.Level, condition string) string {
+	return `
+SELECT workspace_id, toInt64(toUnixTimestamp(toStartOfHour(start))) AS hour, count(), groupBitXor(cityHash64(start, campaign_id, action, ec - fc, er - fr, en - fn)),
+    sum(en), sum(fn), sum(ec), sum(fc)
+FROM (
+    SELECT workspace_id, start, campaign_id, action, sum(c) AS ec, sum(cf) AS fc, sum(r) AS er, sum(rf) AS fr, sum(n) AS en, sum(nf) AS fn
+    FROM (
+` + l.Compared(condition) + `
+    )
+    GROUP BY workspace_id, start, campaign_id, action
+    HAVING ec != fc OR er != fr OR en != fn
+)
+GROUP BY workspace_id, hour ORDER BY hour, workspace_id LIMIT {limit:UInt32}`
+}
+
+// auditHours compares every rollup in an interval.
+func (c *cycles) auditHours(ctx context.Context, s span) error {
+	for i := range rollup.Levels {
+		wrong, err := c.a.compareHours(ctx, &rollup.Levels[i], s, nil)
+		if err != nil {
+			return err
+		}
+		if _, err := c.look(ctx, wrong); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// watermark is before which every record of every partition has been counted.
+func (c *cycles) watermark() schemas.Millis {
+	mark := rollup.End
+	for id := range c.a.cfg.Partitions {
+		at := c.progress.Of(id, c.a.cfg.Topics).Watermark
+		if at == schemas.NoInstant {
+			return schemas.NoInstant
+		}
+		mark = min(mark, at)
+	}
+	return mark
+}
+
+// firstQuery finds the first instants of which something is known.
+const firstQuery = `
+SELECT toInt64(toUnixTimestamp(min(time))) * 1000, count() FROM events
+UNION ALL
+SELECT toInt64(toUnixTimestamp(min(bucket))) * 1000, count() FROM usage_1d`
+
+// floor finds from where on everything can be proven (rule 5).
+func (c *cycles) floor(ctx context.Context) error {
+	first := c.place.provableFrom
+	if first == schemas.NoInstant {
+		err := c.a.query(ctx, "the first event", firstQuery, c.a.bound(), func(scan func(...any) error) error {
+			var at int64
+			var n uint64
+			err := scan(&at, &n)
+			if known := schemas.Millis(at); n > 0 && (first == schemas.NoInstant || known < first) {
+				first = known
+			}
+			return err
+		})
+		if err != nil || first == schemas.NoInstant {
+			return err
+		}
+	}
+	return c.provableFrom(ctx, first)
+}
+
+// provableFrom says from where on everything can be proven, if raw events are
+// still there.
+func (c *cycles) provableFrom(ctx context.Context, first schemas.Millis) error {
+	first -= first % hourMillis
+	if raw := c.a.rawFrom(); raw != schemas.NoInstant {
+		first = max(first, (raw+hourMillis-1)/hourMillis*hourMillis)
+	}
+	if first == c.place.provableFrom {
+		return nil
+	}
+	c.place.provableFrom = first
+	return c.a.writeProgress(ctx, "", placeProvable, int64(first/1000))
+}
+
+// sealHours audits the hours that have been sealed since the last cycle.
+func (c *cycles) sealHours(ctx context.Context) error {
+	if err := c.floor(ctx); err != nil || c.place.provableFrom == schemas.NoInstant {
+		return err
+	}
+	mark := c.watermark()
+	if mark == schemas.NoInstant {
+		return nil
+	}
+	mark -= sealAfter
+	mark -= mark % hourMillis
+	if c.place.sealed == schemas.NoInstant {
+		c.place.sealed = min(c.place.provableFrom, mark)
+	}
+	for c.place.sealed < mark && !c.over() {
+		s, err := c.a.worth(ctx, max(c.place.sealed, c.place.provableFrom), mark)
+		if err != nil {
+			return err
+		}
+		if s.from < s.to {
+			if err := c.auditHours(ctx, s); err != nil {
+				return err
+			}
+		}
+		c.place.sealed = max(s.to, c.place.sealed)
+		if err := c.a.writeProgress(ctx, "", placeSealed, int64(c.place.sealed/1000)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// worth returns as many hours from an instant on as one comparison may be about:
+// not past limit, and of one day.
+func (a *Auditor) worth(ctx context.Context, from, limit schemas.Millis) (span, error) {
+	s := span{from, min(limit, from-from%dayMillis+dayMillis)}
+	if s.to-s.from <= hourMillis {
+		return s, nil
+	}
+	many, err := a.many(ctx, from)
+	if many {
+		s.to = from + hourMillis
+	}
+	return s, err
+}
+
+// many says that a day has too many events for one comparison.
+func (a *Auditor) many(ctx context.Context, at schemas.Millis) (bool, error) {
+	bound := a.bound()
+	bound.Integer("day", int64(at-at%dayMillis)/1000)
+	var events int64
+	err := a.query(ctx, "a day's events", "SELECT sum(events) FROM usage_1d WHERE bucket = toDateTime({day:Int64}, 'UTC')", bound, func(scan func(...any) error) error { return scan(&events) })
+	return events > dayEvents, err
+}
+
+// cleanHours audits dirty hours, the oldest first, days together.
+func (c *cycles) cleanHours(ctx context.Context) error {
+	hours := slices.Sorted(maps.Keys(c.place.dirty))
+	for len(hours) > 0 && !c.over() {
+		// What is said to be dirty from here on stays so.
+		began := c.a.cfg.Now()
+		if hours[0] < c.place.provableFrom {
+			if err := c.clean(ctx, hours[:1], began); err != nil {
+				return err
+			}
+			hours = hours[1:]
+			continue
+		}
+		s, err := c.a.worth(ctx, hours[0], hours[len(hours)-1]+hourMillis)
+		if err != nil {
+			return err
+		}
+		n := 1
+		for n < len(hours) && hours[n] < s.to {
+			n++
+		}
+		s.to = hours[n-1] + hourMillis
+		if err := c.auditHours(ctx, s); err != nil {
+			return err
+		}
+		if err := c.clean(ctx, hours[:n], began); err != nil {
+			return err
+		}
+		hours = hours[n:]
+	}
+	return nil
+}
+
+// clean says that hours have been audited at an instant.
+func (c *cycles) clean(ctx context.Context, hours []schemas.Millis, at time.Time) error {
+	if err := c.a.markHours(ctx, hours, false, at); err != nil {
+		return err
+	}
+	for _, hour := range hours {
+		delete(c.place.dirty, hour)
+	}
+	return nil
+}
+
+// sweepHours audits some hours again, from the newest back to the first.
+func (c *cycles) sweepHours(ctx context.Context) error {
+	began := time.Now()
+	if c.place.sealed == schemas.NoInstant || c.place.provableFrom == schemas.NoInstant || began.Before(c.hoursRest) {
+		return nil
+	}
+	to := min(c.place.sweep, c.place.sealed)
+	if c.place.sweep == schemas.NoInstant || to <= c.place.provableFrom {
+		to = c.place.sealed
+	}
+	from := max((to-1)-(to-1)%dayMillis, c.place.provableFrom)
+	if from >= to {
+		return nil
+	}
+	if to-from > hourMillis {
+		many, err := c.a.many(ctx, from)
+		if err != nil {
+			return err
+		}
+		if many {
+			from = to - hourMillis
+		}
+	}
+	if err := c.auditHours(ctx, span{from, to}); err != nil {
+		return err
+	}
+	c.place.sweep = from
+	c.hoursRest = time.Now().Add(time.Duration(c.a.cfg.SweepRest) * time.Since(began))
+	return c.a.writeProgress(ctx, "", placeSweep, int64(from/1000))
+}
+
+// sweepRanges proves some ranges again, partition by partition.
+func (c *cycles) sweepRanges(ctx context.Context) error {
+	began := time.Now()
+	if began.Before(c.rangesRest) {
+		return nil
+	}
+	all := c.a.partitions()
+	p := all[c.nextBack%len(all)]
+	if at := c.proofs[p]; at != nil && at.whole {
+		if c.needed(p, at) {
+			c.nextBack++ // findings wait for it; it is given up when they are settled
+			return nil
+		}
+		delete(c.proofs, p)
+		c.nextBack++
+		return nil
+	}
+	from := int64(-1)
+	if at := c.proofs[p]; at != nil {
+		from = at.from
+	}
+	if err := c.prove(ctx, p); err != nil {
+		return err
+	}
+	if at := c.proofs[p]; at.from == from && !at.whole {
+		c.nextBack++ // disturbed: it goes on when its turn comes again
+	}
+	c.rangesRest = time.Now().Add(time.Duration(c.a.cfg.SweepRest) * time.Since(began))
+	return nil
+}
+
+// needed says that a finding rests on a proof.
+func (c *cycles) needed(p partition, at *proof) bool {
+	for _, f := range c.open {
+		if f.Step == audits.Seen && f.What == rollup.Levels[0].Table && (partition{f.Topic, f.Partition}) == p && at.since >= f.FirstSeenAt {
+			return true
+		}
+	}
+	return false
+}
+
+// proveFindings proves the ranges on which findings rest (rule 3), for as long
+// as the cycle lasts.
+func (c *cycles) proveFindings(ctx context.Context) error {
+	for _, f := range c.open {
+		if f.Step != audits.Seen || f.State != audits.Drift || f.What != rollup.Levels[0].Table {
+			continue
+		}
+		p := partition{f.Topic, f.Partition}
+		if at := c.proofs[p]; at != nil && at.since < f.FirstSeenAt {
+			delete(c.proofs, p) // it may have become wrong since
+		}
+		for !c.over() {
+			at := c.proofs[p]
+			if at != nil && at.reaches(f.Hour) {
+				break
+			}
+			before := int64(-1)
+			if at != nil {
+				before = at.from
+			}
+			if err := c.prove(ctx, p); err != nil {
+				return err
+			}
+			if at := c.proofs[p]; at.from == before && !at.whole {
+				break // disturbed: the next cycle tries again
+			}
+		}
+	}
+	return nil
+}
+
+// proven says that the raw events of a finding's hour can be trusted: all ranges
+// that may have brought some were compared since it was seen, and none is to be
+// repaired.
+func (c *cycles) proven(f *audits.Finding) bool {
+	p := partition{f.Topic, f.Partition}
+	at := c.proofs[p]
+	if at == nil || at.since < f.FirstSeenAt || !at.reaches(f.Hour) {
+		return false
+	}
+	for _, other := range c.open {
+		if other.Range() && other.State == audits.Drift && (partition{other.Topic, other.Partition}) == p {
+			return false
+		}
+	}
+	return true
+}
+
+// unprovableBefore is the end of what a range may have counted into that is
+// short of rows for good.
+func (c *cycles) unprovableBefore(p partition) schemas.Millis {
+	before := schemas.NoInstant
+	for _, f := range c.open {
+		if f.Range() && f.State == audits.Unprovable && f.What != audits.Rejections && (partition{f.Topic, f.Partition}) == p {
+			before = max(before, f.Hour)
+		}
+	}
+	return before
+}

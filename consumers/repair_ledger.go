@@ -1,0 +1,115 @@
+package consumers
+
+import (
+	"context"
+	"fmt"
+	"math/big"
+	"slices"
+
+	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
+
+	"github.com/drawdown/drawdown/schemas"
+	"github.com/drawdown/drawdown/schemas/audits"
+)
+
+// ledgered is a row of the ledger as it stands.
+type ledgered struct {
+	rowPlace
+	inserted, duplicates, rejected, rerouted, skipped uint64
+	micro                                             schemas.Total
+}
+
+// says reports whether the row says of a batch what was built.
+func (l *ledgered) says(b *batch) bool {
+	return l.inserted == b.counted() && l.duplicates == b.duplicates && l.rejected == uint64(b.rejected.len()) &&
+		l.rerouted == uint64(len(b.reroutes)) && l.skipped == b.skipped && l.micro == b.micro()
+}
+
+// sameAs ignores where the rows lie.
+func (l ledgered) sameAs(other ledgered) bool {
+	l.rowPlace, other.rowPlace = rowPlace{}, rowPlace{}
+	return l == other
+}
+
+// readLedgered returns the rows of exactly a range.
+func (p *partition) readLedgered(ctx context.Context, s span) ([]ledgered, error) {
+	const query = `SELECT _part, _part_offset, inserted, duplicates, rejected, rerouted, skipped, credits_micro FROM ingest_batches
+		WHERE topic = {topic:String} AND epoch = {epoch:UInt32} AND kpart = {kpart:UInt16} AND first = {first:UInt64} AND last = {last:UInt64}`
+	all, err := readAll(ctx, p, query, spanParams(s), func(rows driver.Rows) (l ledgered, err error) {
+		var micro big.Int
+		if err := rows.Scan(&l.part, &l.offset, &l.inserted, &l.duplicates, &l.rejected, &l.rerouted, &l.skipped, &micro); err != nil {
+			return l, err
+		}
+		l.micro, err = schemas.TotalFromBig(&micro)
+		return l, err
+	})
+	slices.SortFunc(all, func(a, b ledgered) int { return a.compare(b.rowPlace) })
+	return all, err
+}
+
+// repairLedger brings the ledger to one row for a range. Rows that are alike
+// need no proof; a range without a row is built again.
+func (p *partition) repairLedger(ctx context.Context, f *audits.Finding, s span) error {
+	rows, err := p.readLedgered(ctx, s)
+	if err != nil {
+		return err
+	}
+	alike := len(rows) > 0
+	for i := range rows {
+		alike = alike && rows[i].sameAs(rows[0])
+	}
+	if alike && len(rows) > 1 {
+		if err := p.removeLedgered(ctx, s, rows[1:]); err != nil {
+			return err
+		}
+		f.State, f.Note = audits.Repaired, fmt.Sprintf("%d doubled rows were removed", len(rows)-1)
+		return nil
+	}
+	b, q, release, err := p.shadow(ctx, s)
+	if err != nil {
+		return err
+	}
+	defer release()
+	if len(rows) == 0 {
+		// It may never have been counted; whoever gets them counts them once.
+		if err := p.produceReroutes(ctx, b); err != nil {
+			return err
+		}
+	}
+	changed, err := q.verifyRange(ctx, b, p.repairToken(f))
+	if err != nil {
+		return err
+	}
+	kept := slices.IndexFunc(rows, func(l ledgered) bool { return l.says(b) })
+	var wrong []ledgered
+	for i := range rows {
+		if i != kept {
+			wrong = append(wrong, rows[i])
+		}
+	}
+	if err := p.removeLedgered(ctx, s, wrong); err != nil {
+		return err
+	}
+	if err := q.verifyLedger(ctx, b); err != nil {
+		return err
+	}
+	f.State, f.Token = audits.Repaired, changed.token
+	f.Note = fmt.Sprintf("the range was built again; %d wrong rows of the ledger were removed; %s", len(wrong), changed)
+	if kept >= 0 && len(wrong) == 0 && changed == (changes{}) {
+		f.State, f.Note = audits.Unprovable, "what Kafka has and what the ledger says agree, but ranges overlap"
+	}
+	return nil
+}
+
+func (p *partition) removeLedgered(ctx context.Context, s span, rows []ledgered) error {
+	if len(rows) == 0 {
+		return nil
+	}
+	places := make([]rowPlace, len(rows))
+	for i := range rows {
+		places[i] = rows[i].rowPlace
+	}
+	p.c.metrics.repairs.WithLabelValues("ingest_batches").Add(float64(len(rows)))
+	const condition = "topic = {topic:String} AND epoch = {epoch:UInt32} AND kpart = {kpart:UInt16} AND first = {first:UInt64} AND last = {last:UInt64}"
+	return p.removeAt(ctx, "ingest_batches", condition, s, places)
+}

@@ -1,0 +1,336 @@
+package consumers
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"testing"
+	"time"
+
+	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
+
+	"github.com/drawdown/drawdown/aggregator/audit" //nolint:depguard // what one stage finds the other repairs: the test runs both
+	"github.com/drawdown/drawdown/internal/storetest"
+	"github.com/drawdown/drawdown/schemas"
+	"github.com/drawdown/drawdown/schemas/audits"
+)
+
+// audit runs an auditor in a hurry until stop, or the end of the test.
+func (r *rig) audit() (stop func()) {
+	r.t.Helper()
+	a := audit.New(audit.Config{
+		ClickHouse: r.db, Topics: r.broker.Topics, Partitions: r.parts, Epoch: r.epoch,
+		Every: 100 * time.Millisecond, ConfirmAfter: 500 * time.Millisecond, SweepRest: 1, Now: time.Now, Log: slog.New(slog.NewTextHandler(testWriter{r.t}, nil)),
+	})
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() { defer close(done); a.Run(ctx) }()
+	stop = func() { cancel(); <-done }
+	r.t.Cleanup(stop)
+	return stop
+}
+
+func inAHurry(c *Config) { c.RepairEvery = 100 * time.Millisecond }
+
+// stated are the states of a workspace and of a campaign of it.
+func (r *rig) stated(ws string, i int) []sent {
+	at := schemas.MillisOf(time.Now())
+	return []sent{
+		r.event(&schemas.Event{
+			Type: schemas.CampaignUpdated, ID: fmt.Appendf(nil, "c%d", i), Time: at, WorkspaceID: []byte(ws), CampaignID: []byte("cmp_1"),
+			Name: []byte("a campaign"), Status: []byte("ACTIVE"), StartsAt: schemas.NoInstant, EndsAt: schemas.NoInstant,
+		}),
+		r.event(&schemas.Event{Type: schemas.WorkspaceUpdated, ID: fmt.Appendf(nil, "w%d", i), Time: at, WorkspaceID: []byte(ws), Name: []byte("a workspace")}),
+	}
+}
+
+// findings counts what the audit has recorded, by table and state.
+func (r *rig) findings() map[string]int {
+	found := make(map[string]int)
+	type row struct {
+		what, state string
+		n           uint64
+	}
+	for _, x := range collect(r, `SELECT what, state, count() FROM audits FINAL GROUP BY what, state`, func(rows driver.Rows) (x row, err error) {
+		err = rows.Scan(&x.what, &x.state, &x.n)
+		return x, err
+	}) {
+		found[x.what+" "+x.state] = int(x.n)
+	}
+	return found
+}
+
+// waitMended waits until findings of each table were repaired and none is open.
+func (r *rig) waitMended(tables ...string) {
+	r.t.Helper()
+	storetest.Wait(r.t, 4*time.Minute, fmt.Sprintf("what was planted in %v is mended", tables), func() (bool, error) {
+		if r.number(`SELECT count() FROM audits FINAL WHERE state = 'drift'`) > 0 {
+			return false, nil
+		}
+		found := r.findings()
+		for _, table := range tables {
+			if found[table+" repaired"] == 0 {
+				return false, nil
+			}
+		}
+		return true, nil
+	})
+}
+
+// waitSwept waits until an auditor has swept all hours and all ranges.
+func (r *rig) waitSwept() {
+	r.t.Helper()
+	cycles := func() uint64 {
+		return r.number(`SELECT toUInt64(max(next)) FROM audit_progress WHERE topic = '' AND kpart = 3`)
+	}
+	begin := cycles()
+	// A step a cycle: two days of hours, and three times for each partition.
+	r.wait("everything is swept", func() bool { return cycles() > begin+uint64(9*r.parts)+4 })
+}
+
+// TestAuditMendsPlantedDriftOnce plants every kind of drift into hours that were
+// audited already, while events flow: each is seen, mended, and stays mended.
+func TestAuditMendsPlantedDriftOnce(t *testing.T) {
+	t.Parallel()
+	r := newRigOn(t, storetest.Kafka(t, storetest.KafkaOptions{}), storetest.ClickHouse(t))
+	r.consume(r.traffic(1, 2000, 0.1)...)
+	r.consume(r.broken(8)...)
+	for i := range 20 {
+		r.send(r.broker.Topics.Ledger, r.granted(fmt.Sprintf("ws_%d", i), fmt.Sprintf("grant-%d", i), fmt.Sprintf("g%d", i), nil))
+		r.send(r.broker.Topics.Campaigns, r.stated(fmt.Sprintf("ws_%d", i), i)...)
+	}
+	r.start(inAHurry)
+	r.requireExact()
+	stop := r.audit()
+	r.waitSwept()
+	if found := r.findings(); len(found) > 0 {
+		t.Fatalf("found %v where nothing is wrong", found)
+	}
+	// One workspace each, so that no drift hides another one.
+	for _, plant := range []string{
+		`INSERT INTO events SELECT * FROM events WHERE workspace_id = 'ws_0' AND time < now() - 7200 ORDER BY time DESC LIMIT 1`,
+		`DELETE FROM events WHERE workspace_id = 'ws_1' AND event_id = (SELECT max(event_id) FROM events WHERE workspace_id = 'ws_1' AND time < now() - 7200)`,
+		`INSERT INTO usage_1m SELECT * FROM usage_1m WHERE workspace_id = 'ws_2' AND bucket < now() - 7200 ORDER BY bucket DESC LIMIT 1`,
+		`DELETE FROM usage_1m WHERE workspace_id = 'ws_3' AND bucket = (SELECT max(bucket) FROM usage_1m WHERE workspace_id = 'ws_3' AND bucket < now() - 7200)`,
+		`INSERT INTO usage_1m SELECT workspace_id, bucket - toIntervalMinute(61), campaign_id, action, credits_micro, refunds_micro, events FROM usage_1m WHERE workspace_id = 'ws_4' AND bucket < now() - 7200 ORDER BY bucket DESC LIMIT 1`,
+		`INSERT INTO usage_15m SELECT * FROM usage_15m WHERE workspace_id = 'ws_5' AND bucket < now() - 7200 ORDER BY bucket DESC LIMIT 1`,
+		`DELETE FROM usage_15m WHERE workspace_id = 'ws_6' AND bucket = (SELECT max(bucket) FROM usage_15m WHERE workspace_id = 'ws_6' AND bucket < now() - 7200)`,
+		`DELETE FROM usage_15m_total WHERE workspace_id = 'ws_7' AND bucket < now() - 7200`,
+		`DELETE FROM usage_1d WHERE workspace_id = 'ws_8'`,
+		`INSERT INTO usage_1d SELECT workspace_id, bucket - toIntervalDay(1), campaign_id, action, credits_micro, refunds_micro, events FROM usage_1d WHERE workspace_id = 'ws_9' ORDER BY bucket DESC LIMIT 1`,
+		`INSERT INTO ingest_batches SELECT * FROM ingest_batches WHERE topic = 'credits.consumption' AND kpart = 0 ORDER BY first LIMIT 1`,
+		`INSERT INTO credit_entries SELECT * FROM credit_entries WHERE workspace_id = 'ws_0'`,
+		`DELETE FROM credit_entries WHERE workspace_id = 'ws_1'`,
+		`INSERT INTO campaigns SELECT * FROM campaigns WHERE workspace_id = 'ws_0'`,
+		`DELETE FROM campaigns WHERE workspace_id = 'ws_1'`,
+		`INSERT INTO workspaces SELECT * FROM workspaces WHERE workspace_id = 'ws_2'`,
+		`DELETE FROM workspaces WHERE workspace_id = 'ws_3'`,
+		`DELETE FROM rejections WHERE koff = (SELECT min(koff) FROM rejections WHERE kpart = 1) AND kpart = 1`,
+	} {
+		r.exec(plant)
+	}
+	r.consume(r.traffic(2, 500, 0.1)...)
+	stop() // another takes over
+	r.audit()
+	r.consume(r.traffic(3, 500, 0.1)...)
+	for _, table := range []string{"credit_entries", "campaigns", "workspaces"} {
+		storetest.Wait(t, 4*time.Minute, table+" has each row once", func() (bool, error) {
+			return r.number(`SELECT count() FROM `+table) == 20 && r.number(`SELECT uniqExact(kpart, koff) FROM `+table) == 20, nil
+		})
+	}
+	r.waitMended(audits.Events, audits.Entries, audits.States, audits.Batches, audits.Rejections, "usage_1m", "usage_15m", "usage_15m_total", "usage_1d")
+	r.requireExact()
+	mended := r.findings()
+	t.Logf("mended: %v", mended)
+	r.waitSwept()
+	if again := r.findings(); fmt.Sprint(again) != fmt.Sprint(mended) {
+		t.Errorf("after another sweep there is %v, before it there was %v", again, mended)
+	}
+	r.requireExact()
+	if n := r.number(`SELECT toUInt64(sum(next_offset)) FROM ingest_progress FINAL WHERE topic = 'drawdown:repairs'`); n == 0 {
+		t.Error("the revision does not rise with repairs")
+	}
+}
+
+// TestAuditLeavesWhatKafkaHasNoMore loses a raw row and then its record: neither
+// the range nor the rollups are touched, and it is said.
+func TestAuditLeavesWhatKafkaHasNoMore(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, storetest.ClickHouse(t))
+	r.consume(r.traffic(1, 1000, 0)...)
+	r.start(inAHurry)
+	r.requireExact()
+	before := r.number(`SELECT toUInt64(sum(events)) FROM usage_1m`)
+	r.exec(`DELETE FROM events WHERE workspace_id = 'ws_1' AND event_id = (SELECT max(event_id) FROM events WHERE workspace_id = 'ws_1' AND time < now() - 7200)`)
+	for p := range r.parts {
+		_, end := r.logRange(r.broker.Topics.Consumption, p)
+		r.deleteRecords(r.broker.Topics.Consumption, p, end)
+	}
+	r.audit()
+	storetest.Wait(t, 3*time.Minute, "the range and its hour are unprovable", func() (bool, error) {
+		found := r.findings()
+		return found["events unprovable"] == 1 && found["usage_1m unprovable"] == 1, nil
+	})
+	if after := r.number(`SELECT toUInt64(sum(events)) FROM usage_1m`); after != before {
+		t.Errorf("the rollup has %d events, before it had %d", after, before)
+	}
+	if n := r.number(`SELECT count() FROM events`); n != before-1 {
+		t.Errorf("%d raw events, want %d", n, before-1)
+	}
+}
+
+// TestAuditMendsTheEndsOfTheLedger loses the last row of it, of a partition into
+// which nothing is counted after, so that no later range shows the gap; then the
+// first one, which no earlier range shows; then all.
+func TestAuditMendsTheEndsOfTheLedger(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, storetest.ClickHouse(t))
+	r.start(inAHurry)
+	for i := range 2 {
+		r.consume(r.traffic(uint64(i), 500, 0.1)...)
+		r.send(r.broker.Topics.Ledger, r.granted("ws_1", fmt.Sprint("e", i), fmt.Sprint("g", i), nil))
+		r.waitDone()
+	}
+	r.requireExact()
+	r.audit()
+	r.waitSwept()
+	for _, lost := range []string{"max(first)", "min(first)", "arrayJoin(groupArray(first))"} {
+		const told, open = `SELECT toUInt64(sum(records)) FROM ingest_batches`, `SELECT count() FROM audits FINAL WHERE state = 'drift'`
+		before := r.number(told)
+		for _, topic := range []string{r.broker.Topics.Consumption, r.broker.Topics.Ledger} {
+			r.exec(`DELETE FROM ingest_batches WHERE (topic, kpart, first) IN (SELECT topic, kpart, `+lost+` FROM ingest_batches WHERE topic = ? GROUP BY topic, kpart)`, topic)
+		}
+		if r.number(told) == before {
+			t.Fatalf("nothing is lost by %s", lost)
+		}
+		storetest.Wait(t, 4*time.Minute, "the ledger without "+lost+" is mended", func() (bool, error) {
+			return r.number(told) == before && r.number(open) == 0, nil
+		})
+		r.requireExact()
+	}
+}
+
+// TestRepairThatIsStoppedMidwayIsEndedByTheNextOwner has the rows of a repair
+// removed, but its rollups not mended, when its owner stops: nothing is wrong
+// with the range any more, and its hours are audited again.
+func TestRepairThatIsStoppedMidwayIsEndedByTheNextOwner(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, storetest.ClickHouse(t))
+	r.retryMost = 200 * time.Millisecond
+	r.consume(r.traffic(1, 500, 0)...)
+	c := r.start(inAHurry)
+	r.requireExact()
+	r.exec(`INSERT INTO events SELECT * FROM events WHERE workspace_id = 'ws_1' AND time < now() - 7200 ORDER BY time DESC LIMIT 1`)
+	r.exec(`ALTER TABLE usage_1m ADD CONSTRAINT nothing_is_mended CHECK events > 0`)
+	stop := r.audit()
+	r.wait("the doubled row is removed", func() bool {
+		return r.number(`SELECT count() FROM events`) == 500 && r.number(`SELECT count() FROM audits FINAL WHERE state = 'drift' AND step = 2`) == 1
+	})
+	c.mustStop(t)
+	stop()
+	if n := r.number(`SELECT count() FROM audit_hours FINAL`); n != 1 {
+		t.Errorf("%d hours were to be audited again, want that of the removed row", n)
+	}
+	r.exec(`ALTER TABLE usage_1m DROP CONSTRAINT nothing_is_mended`)
+	r.start(inAHurry)
+	r.audit()
+	r.waitMended("usage_1m")
+	r.requireExact()
+}
+
+// finding records a confirmed finding about an hour of a workspace.
+func (r *rig) finding(table, workspace string, hour time.Time) {
+	r.t.Helper()
+	err := audits.Write(context.Background(), r.db, audits.Finding{
+		Place: audits.Place{
+			Topic: r.broker.Topics.Consumption, Epoch: r.epoch, Partition: schemas.Partition([]byte(workspace), r.parts), What: table, WorkspaceID: workspace, Hour: schemas.MillisOf(hour),
+		},
+		FirstSeenAt: schemas.MillisOf(time.Now()), State: audits.Drift, Step: audits.Confirmed, ConfirmedAt: schemas.NoInstant, SettledAt: schemas.NoInstant,
+	})
+	if err != nil {
+		r.t.Fatal(err)
+	}
+}
+
+// TestRollupIsNotMendedFromOneThatIsWrong confirms that quarters differ from the
+// minutes where minutes were lost, before the minutes are confirmed: what the
+// quarters alone still know must not be taken from them.
+func TestRollupIsNotMendedFromOneThatIsWrong(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, storetest.ClickHouse(t))
+	hour := time.Now().Add(-5 * time.Hour).Truncate(time.Hour)
+	ws, other := r.workspaceIn(1), "ws_other"
+	for i := 0; schemas.Partition([]byte(other), r.parts) != 1; i++ {
+		other = fmt.Sprintf("ws_other_%d", i)
+	}
+	for i := range 10 {
+		r.consume(r.consumed(ws, fmt.Sprint("a", i), "", "", 5, hour.Add(time.Minute)), r.consumed(other, fmt.Sprint("b", i), "", "", 5, hour))
+	}
+	r.start(inAHurry)
+	r.requireExact()
+	sum := func(table string) uint64 {
+		return r.number(`SELECT toUInt64(sum(events)) FROM `+table+` WHERE workspace_id = ?`, ws)
+	}
+	r.exec(`DELETE FROM usage_1m WHERE workspace_id = ?`, ws)
+	day := hour.Truncate(24 * time.Hour)
+	for _, table := range []string{"usage_15m", "usage_1d"} {
+		at := hour
+		if table == "usage_1d" {
+			at = day
+		}
+		r.finding(table, ws, at)
+	}
+	r.finding("usage_15m_total", other, hour) // comes after them
+	r.wait("those before the last are tried", func() bool { return r.findings()["usage_15m_total ok"] == 1 })
+	if quarters, days := sum("usage_15m"), sum("usage_1d"); quarters != 10 || days != 10 {
+		t.Errorf("%d events in the quarters and %d in the day, want 10", quarters, days)
+	}
+	r.finding("usage_1m", ws, hour)
+	r.wait("all are settled", func() bool { return r.number(`SELECT count() FROM audits FINAL WHERE state = 'drift'`) == 0 })
+	r.requireExact()
+}
+
+// TestRepairWaitsForWhatEarlierRangesLack loses an event, and an event of a later
+// range that also has a copy of the first: that range can be built as it was
+// only after the first one is whole.
+func TestRepairWaitsForWhatEarlierRangesLack(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, storetest.ClickHouse(t))
+	c := r.start(inAHurry)
+	first := r.onesIn(1, 3, "first")
+	r.consume(first...)
+	r.waitDone()
+	r.consume(append(r.onesIn(1, 2, "second"), first[0])...)
+	r.requireExact()
+	_ = c
+	r.exec(`DELETE FROM events WHERE event_id IN ('first-0', 'second-0')`)
+	report := func(state string) (places []audits.Finding) {
+		for _, s := range collect(r, `SELECT toInt64(first), toInt64(last) FROM ingest_batches WHERE topic = ? AND kpart = 1 AND inserted > 0 ORDER BY first DESC`, func(rows driver.Rows) (s span, err error) {
+			err = rows.Scan(&s.first, &s.last)
+			return s, err
+		}, r.broker.Topics.Consumption) {
+			places = append(places, audits.Finding{
+				Place:       audits.Place{Topic: r.broker.Topics.Consumption, Epoch: r.epoch, Partition: 1, What: audits.Events, First: s.first, Last: s.last},
+				FirstSeenAt: schemas.MillisOf(time.Now()), State: audits.State(state), Step: audits.Confirmed, ConfirmedAt: schemas.NoInstant, SettledAt: schemas.NoInstant,
+			})
+		}
+		return places
+	}
+	found := report("drift")
+	if len(found) != 2 {
+		t.Skipf("%d batches instead of two: the machine is slow", len(found))
+	}
+	if err := audits.Write(context.Background(), r.db, found[0]); err != nil {
+		t.Fatal(err)
+	}
+	r.finding("usage_1d", r.workspaceIn(1), time.Now().Add(-48*time.Hour).Truncate(24*time.Hour)) // comes after it
+	r.wait("the later range is tried", func() bool { return r.findings()["usage_1d ok"] == 1 })
+	if all := r.findings(); all["events unprovable"] != 0 || all["events drift"] != 1 {
+		t.Errorf("findings %v", all)
+	}
+	if err := audits.Write(context.Background(), r.db, found[1]); err != nil {
+		t.Fatal(err)
+	}
+	r.wait("both are repaired", func() bool { return r.findings()["events repaired"] == 2 })
+	r.requireExact()
+}
