@@ -35,7 +35,7 @@ type AlertRule struct {
 // AlertWebhook is a destination of a rule's alerts.
 type AlertWebhook struct {
 	URL    string              `json:"url" maxLength:"2048" doc:"https://, without user, password and fragment. URLs of chat services are secrets: without alerts:write only the host is shown" example:"https://hooks.example.com/alerts"`
-	Format schemas.AlertFormat `json:"format" enum:"standard,slack" doc:"standard: JSON as docs/webhooks.md has it; slack: text for Slack and what is compatible with it"`
+	Format schemas.AlertFormat `json:"format" enum:"standard,slack" doc:"standard: JSON as /docs/webhooks has it; slack: text for Slack and what is compatible with it"`
 }
 
 // AlertRules are those in force in a workspace.

@@ -96,10 +96,8 @@ func (s *Server) storeAlertRule(ctx context.Context, rule *schemas.AlertRule) er
 	if err != nil {
 		return fmt.Errorf("cannot encode the webhooks of alert rule %s: %w", rule.RuleID, err)
 	}
-	tokened := clickhouse.Context(ctx, clickhouse.WithSettings(clickhouse.Settings{
-		"async_insert": 0, "insert_deduplicate": 1,
-		"insert_deduplication_token": fmt.Sprintf("%s/%s/%d", rule.WorkspaceID, rule.RuleID, rule.Version),
-	}))
+	tokened := clickhouse.Context(ctx, clickhouse.WithSettings(
+		schemas.InsertOnce(fmt.Sprintf("%s/%s/%d", rule.WorkspaceID, rule.RuleID, rule.Version))))
 	bit := map[bool]uint8{true: 1}
 	for range alertRuleInserts {
 		err = s.insert(tokened, "alert_rules", `INSERT INTO alert_rules (workspace_id, rule_id, version, revision, kind, name, enabled, deleted,

@@ -93,7 +93,8 @@
 // Config.Token, an API key (keystore.go), or a JWT of Config.Issuer (issuer.go);
 // else by the session of a browser that signed in under /auth/ (signin.go,
 // session.go), whose unsafe requests must prove that they come from this site,
-// and which ends at every server within 2 s of a sign-out (signout.go).
+// and which ends at every server within 2 s of a sign-out (signout.go), or of
+// another sign-in with the same browser.
 // Of a JWT, and of the id token or userinfo of a sign-in, these claims count:
 //
 //   - sub: who it is.

@@ -13,6 +13,8 @@ import (
 	"strings"
 
 	"github.com/go-chi/chi/v5"
+
+	"github.com/drawdown/drawdown/docs"
 )
 
 // The page at /docs is made here, of the document, once: the usual viewers
@@ -79,9 +81,13 @@ type docsProblem struct {
 	Title  string
 }
 
-// routeDocs serves the page of the document spec.
+// routeDocs serves the page of the document spec, and the one about webhooks.
 func routeDocs(router chi.Router, spec []byte) error {
 	page, err := docsOf(spec)
+	if err != nil {
+		return err
+	}
+	webhooks, err := webhooksOf(docs.Webhooks)
 	if err != nil {
 		return err
 	}
@@ -94,6 +100,7 @@ func routeDocs(router chi.Router, spec []byte) error {
 		})
 	}
 	serve("/docs", "text/html; charset=utf-8", page)
+	serve("/docs/webhooks", "text/html; charset=utf-8", webhooks)
 	serve("/docs/style.css", "text/css; charset=utf-8", docsStyle)
 	return nil
 }

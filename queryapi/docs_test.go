@@ -5,6 +5,8 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
+	"github.com/drawdown/drawdown/docs"
 )
 
 func TestDocsPageShowsTheWholeDocumentAndAsksNobody(t *testing.T) {
@@ -46,5 +48,34 @@ func TestDocsPageShowsTheWholeDocumentAndAsksNobody(t *testing.T) {
 	}
 	if style := h.do(http.MethodGet, "/docs/style.css", "Authorization", ""); style.status != http.StatusOK || strings.Contains(string(style.body), "url(") {
 		t.Errorf("style: %d", style.status)
+	}
+}
+
+// TestTheDocumentAboutWebhooksIsServedAndAsksNobody: what the Alerts tab links
+// to has all of the document, and nothing that a browser would fetch.
+func TestTheDocumentAboutWebhooksIsServedAndAsksNobody(t *testing.T) {
+	h := newHarness(t, at(t, "2026-11-22T09:00:30Z"))
+	r := h.do(http.MethodGet, "/docs/webhooks", "Authorization", "")
+	page := string(r.body)
+	if r.status != http.StatusOK || !strings.HasPrefix(r.header.Get("Content-Type"), "text/html") {
+		t.Fatalf("%d %s", r.status, r.body)
+	}
+	if policy := r.header.Get("Content-Security-Policy"); !strings.HasPrefix(policy, "default-src 'none'") || strings.Contains(policy, "unsafe") {
+		t.Errorf("policy %q", policy)
+	}
+	for _, m := range regexp.MustCompile(`(?i)<script|<style|<img|<iframe|\s(?:src|style|on[a-z]+)=|<link[^>]+href="[^/]`).FindAllString(page, -1) {
+		t.Errorf("the page has %q", m)
+	}
+	for line := range strings.Lines(string(docs.Webhooks)) {
+		title, heading := strings.CutPrefix(strings.TrimSpace(line), "## ")
+		if heading && !strings.Contains(page, ">"+title+"</h2>") {
+			t.Errorf("section %q is missing", title)
+		}
+		if strings.HasPrefix(line, "| `") {
+			first, _, _ := strings.Cut(strings.TrimPrefix(line, "| `"), "`")
+			if !strings.Contains(page, "<td><code>"+first+"</code>") {
+				t.Errorf("row %q is missing", first)
+			}
+		}
 	}
 }

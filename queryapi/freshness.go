@@ -24,7 +24,7 @@ type Freshness struct {
 // Figures is part of every body with figures.
 type Figures struct {
 	Freshness *Freshness `json:"freshness"`
-	Revision  uint64     `json:"revision" doc:"Rises with every record that is done for the workspace's partition"`
+	Revision  uint64     `json:"revision" doc:"Rises with every record that is done for the workspace's partition, and with every repair"`
 
 	encoded *encodedBody // the body that this is part of; nil: not encoded yet
 }

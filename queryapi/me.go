@@ -8,6 +8,8 @@ import (
 	"slices"
 
 	"github.com/danielgtaylor/huma/v2"
+
+	"github.com/drawdown/drawdown/schemas"
 )
 
 // Me is who asks and what they may do.
@@ -53,6 +55,7 @@ SELECT workspace_id, argMax(name, (time, epoch, koff)) AS name FROM (
     SELECT DISTINCT workspace_id, '', toDateTime64(0, 3, 'UTC'), toUInt32(0), toUInt64(0) FROM campaigns
     UNION ALL
     SELECT DISTINCT workspace_id, '', toDateTime64(0, 3, 'UTC'), toUInt32(0), toUInt64(0) FROM usage_15m_total
+    WHERE workspace_id != '` + schemas.ProbeWorkspace + `'
 )`
 
 // workspacesQuery lists them, each workspace once, with what was set last.

@@ -158,19 +158,5 @@ func (s *Server) query(ctx context.Context, name, statement string, bound parame
 		clickhouse.WithProgress(func(p *clickhouse.Progress) {
 			s.metrics.queryReadRows.WithLabelValues(name).Add(float64(p.Rows))
 		}))
-	rows, err := s.cfg.ClickHouse.Query(ctx, statement)
-	if err != nil {
-		return err
-	}
-	defer func() {
-		if closeErr := rows.Close(); err == nil {
-			err = closeErr
-		}
-	}()
-	for rows.Next() {
-		if err := scan(rows.Scan); err != nil {
-			return err
-		}
-	}
-	return rows.Err()
+	return schemas.EachRow(ctx, s.cfg.ClickHouse, statement, scan)
 }

@@ -48,6 +48,9 @@ type Config struct {
 	// ProgressAge is how old what is known of a partition's progress may be; a
 	// figure is late by as much. 0: every request asks.
 	ProgressAge time.Duration
+	// ProbeEvery is how often it is measured how long an event takes to become an
+	// answer; 0, or without a Producer: never.
+	ProbeEvery time.Duration
 	// StreamCheck is how often an open stream shows that it lives and has its
 	// token looked at again; 0: every 25 seconds.
 	StreamCheck time.Duration
@@ -163,6 +166,12 @@ func (s *Server) Run(ctx context.Context, listener net.Listener) error {
 			return nil
 		})
 	}
+	if s.cfg.ProbeEvery > 0 && s.cfg.Producer != nil {
+		group.Go(func() error {
+			newProber(s).run(ctx)
+			return nil
+		})
+	}
 	return group.Wait()
 }
 
@@ -218,6 +227,7 @@ func (s *Server) route() error {
 	s.registerCampaigns(api)
 	s.registerLive(api)
 	s.registerRejections(api)
+	s.registerAudit(api)
 	s.registerAuditLog(api)
 	s.registerExport(api)
 	s.registerWorkspaces(api)

@@ -174,6 +174,11 @@ func (s *Server) finishSignIn(w http.ResponseWriter, r *http.Request) error {
 	}); err != nil {
 		return err
 	}
+	// A browser has one session. The answer to a request that came with the one
+	// before may still renew its cookie, and would put it back in place of this.
+	if err := s.endSession(r); err != nil {
+		return err
+	}
 	if !s.writeSession(w, started) {
 		return problem(CodeForbidden, "the token names more workspaces than a session can hold; use * or fewer")
 	}

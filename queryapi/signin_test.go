@@ -210,6 +210,34 @@ func TestSessionEndsAndIsNoWeaponOfAnotherSite(t *testing.T) {
 	}
 }
 
+func TestSignInEndsTheSessionThatTheBrowserHadBefore(t *testing.T) {
+	s := newSite(t)
+	s.insert(event{"ws_a", "", "", s.now, 1})
+	address, err := url.Parse(s.url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.signIn(s.issuer.Link(), "1")
+	before := s.client.Jar.Cookies(address)
+	if status, me := s.me(); status != http.StatusOK || me.Subject != "dev:operator" {
+		t.Fatalf("signed in: %d %v", status, me)
+	}
+	s.signIn(s.issuer.Link(), "0")
+	after := s.client.Jar.Cookies(address)
+	if status, me := s.me(); status != http.StatusOK || me.Subject != "dev:member" {
+		t.Errorf("signed in as somebody else: %d %v", status, me)
+	}
+	// As a late answer does that renews it.
+	s.client.Jar.SetCookies(address, before)
+	if status, me := s.me(); status != http.StatusUnauthorized {
+		t.Errorf("the session before: %d %v", status, me)
+	}
+	s.client.Jar.SetCookies(address, after)
+	if status, _ := s.me(); status != http.StatusOK {
+		t.Errorf("the session that was begun: %d", status)
+	}
+}
+
 func TestSignOutEndsTheSessionAtEveryServer(t *testing.T) {
 	s := newSite(t)
 	s.insert(event{"ws_a", "", "", s.now, 1})

@@ -128,15 +128,25 @@ func (s *Server) signOut(w http.ResponseWriter, r *http.Request) error {
 	if !s.fromUs(r) {
 		return problem(CodeCrossOrigin, "only a page of this site can sign out")
 	}
-	if found, ok := s.sessionOf(r); ok {
-		ctx := context.WithValue(r.Context(), principalKey{}, Principal{Subject: found.Subject, Credential: CredentialSession})
-		mark := sessionMark(found.ID)
-		if err := s.audit(ctx, "", actionSignOut, map[string]any{"session": mark}); err != nil {
-			return err
-		}
-		s.signIn.ended.end(mark, s.cfg.Now())
+	if err := s.endSession(r); err != nil {
+		return err
 	}
 	s.setCookie(w, s.sessionCookie(), "", 0)
 	w.WriteHeader(http.StatusNoContent)
+	return nil
+}
+
+// endSession ends the session that a request comes with, if it has one.
+func (s *Server) endSession(r *http.Request) error {
+	found, ok := s.sessionOf(r)
+	if !ok {
+		return nil
+	}
+	ctx := context.WithValue(r.Context(), principalKey{}, Principal{Subject: found.Subject, Credential: CredentialSession})
+	mark := sessionMark(found.ID)
+	if err := s.audit(ctx, "", actionSignOut, map[string]any{"session": mark}); err != nil {
+		return err
+	}
+	s.signIn.ended.end(mark, s.cfg.Now())
 	return nil
 }
