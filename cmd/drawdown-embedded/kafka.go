@@ -8,6 +8,9 @@ import (
 	"strings"
 
 	"github.com/twmb/franz-go/pkg/kfake"
+
+	"github.com/drawdown/drawdown/deploy/embedded"
+	"github.com/drawdown/drawdown/deploy/embedded/ghosts"
 )
 
 // maxMessageBytes is Kafka's limit of one record batch here; the topics set the
@@ -38,7 +41,7 @@ func (k *kafkaCmd) Run() error {
 		return fmt.Errorf("cannot create the log folder: %w", err)
 	}
 	log := slog.New(slog.NewTextHandler(os.Stderr, nil))
-	if err := mendLogs(k.Dir, log); err != nil {
+	if err := embedded.MendKafkaLogs(k.Dir, log); err != nil {
 		return err
 	}
 	cluster, err := kfake.NewCluster(
@@ -64,8 +67,11 @@ func (k *kafkaCmd) Run() error {
 	if err != nil {
 		return fmt.Errorf("cannot start the broker on %s: %w", k.Listen, err)
 	}
+	defer cluster.Close()
+	if err := ghosts.Evict(ctx, cluster, k.Listen, log); err != nil {
+		return fmt.Errorf("cannot watch the groups of the broker on %s: %w", k.Listen, err)
+	}
 	<-ctx.Done()
-	cluster.Close()
 	return nil
 }
 

@@ -136,7 +136,7 @@ func newAggregating(n network, counting countingFlags, telling notifyFlags, secr
 	// The notifier asks the aggregator what it owns, which tells it of news.
 	a.aggregator, err = aggregator.New(aggregator.Config{
 		Brokers: n.brokers, Group: counting.Group + "-aggregator", Topics: n.topics, Partitions: n.partitions, Epoch: counting.Epoch,
-		ClickHouse: conn, Recorded: func() { a.notifier.Wake() },
+		ClickHouse: conn, Recorded: func() { a.notifier.Wake() }, EventsTTL: counting.EventsTTL,
 		Now: e.Now, Log: e.Log, Registerer: registry,
 	})
 	if err != nil {

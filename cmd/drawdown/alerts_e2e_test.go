@@ -364,8 +364,8 @@ func (a *alerting) settled() {
 func (a *alerting) stopAll(members ...*member) {
 	a.t.Helper()
 	for _, m := range members {
-		if code := m.program.stop(); code != 0 {
-			a.t.Errorf("%s exited with %d after SIGTERM", m.program.name(), code)
+		if code := m.program.Stop(); code != 0 {
+			a.t.Errorf("%s exited with %d after SIGTERM", m.program.Name(), code)
 		}
 	}
 }
@@ -401,8 +401,8 @@ func TestAnAlertReachesItsReceiver(t *testing.T) {
 	took("balance below", a.use(workspace, "", 250), "balance", "")
 	took("quota used", a.use(workspace, "cmp_1", 150), "quota", "cmp_1")
 	a.settled() // so that nothing is repeated, which a kill may lead to
-	owner := slices.IndexFunc(members, func(m *member) bool { return len(m.program.stderr.lines("msg=alert")) > 0 })
-	members[owner].program.kill()
+	owner := slices.IndexFunc(members, func(m *member) bool { return len(m.program.Stderr.Lines("msg=alert")) > 0 })
+	members[owner].program.Kill()
 	took("everything used, after its owner is killed", a.use(workspace, "", 300), "all", "")
 	a.settled()
 	a.stopAll(members[1-owner], a.counting)

@@ -41,7 +41,7 @@ func (k *killing) while(what string, holds func() bool) {
 		if k.kills < aggregatorKills && time.Now().After(k.next) {
 			k.kills++
 			victim := rand.IntN(len(k.members))
-			k.members[victim].program.kill()
+			k.members[victim].program.Kill()
 			k.members[victim] = k.start()
 			// From before it has looked at anything to after it has delivered.
 			k.next = time.Now().Add(200*time.Millisecond + rand.N(1300*time.Millisecond))

@@ -107,7 +107,7 @@ func TestTheExampleEventIsCountedOnce(t *testing.T) {
 			t.Errorf("%s: usage by campaign is %+v", workspace, usage)
 		}
 	}
-	if warned := s.up.stderr.lines("level=ERROR"); len(warned) > 0 {
+	if warned := s.up.Stderr.Lines("level=ERROR"); len(warned) > 0 {
 		t.Errorf("up logged errors:\n%s", strings.Join(warned, "\n"))
 	}
 }

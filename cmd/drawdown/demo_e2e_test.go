@@ -31,19 +31,19 @@ func TestTheDemoIsSeededOnceAndGoesOn(t *testing.T) {
 	t.Parallel()
 	s := startStack(t, "--demo")
 	storetest.Wait(t, 90*time.Second, "the demo is seeded", func() (bool, error) {
-		return strings.Contains(s.up.stdout.String(), "Demo:"), nil
+		return strings.Contains(s.up.Stdout.String(), "Demo:"), nil
 	})
 	seededAt := time.Now()
-	seeded := seededAt.Sub(s.up.startedAt)
+	seeded := seededAt.Sub(s.up.StartedAt)
 	l := awaitDone(t, s.client(), s.tables(), consumption)
 	t.Logf("seeded %s and counted %s after the start: %d events; %s", seeded.Round(time.Millisecond),
-		time.Since(s.up.startedAt).Round(time.Millisecond), l.inserted, strings.TrimSpace(s.up.stdout.lines("Demo:")[0]))
+		time.Since(s.up.StartedAt).Round(time.Millisecond), l.inserted, strings.TrimSpace(s.up.Stdout.Lines("Demo:")[0]))
 	if l.rejected > 0 || l.rerouted > 0 {
 		t.Errorf("the ledger says %+v", l)
 	}
 
 	// Before the start is history; the live stream adds a few late events to it.
-	started := s.up.startedAt
+	started := s.up.StartedAt
 	history := span(started.AddDate(0, 0, -70), started)
 	before := readDemo(s.api, history)
 	for workspace, figures := range before {
@@ -71,10 +71,10 @@ func TestTheDemoIsSeededOnceAndGoesOn(t *testing.T) {
 	}
 	awaitLive(t, s)
 
-	s.up.kill()
+	s.up.Kill()
 	s.start()
 	storetest.Wait(t, 90*time.Second, "the demo is seeded again", func() (bool, error) {
-		return strings.Contains(s.up.stdout.String(), "Demo:"), nil
+		return strings.Contains(s.up.Stdout.String(), "Demo:"), nil
 	})
 	l = awaitDone(t, s.client(), s.tables(), consumption)
 	t.Logf("ready %s after kill -9 and start; the ledger then says %+v", s.readyIn.Round(time.Millisecond), l)

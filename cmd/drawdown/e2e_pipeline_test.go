@@ -87,18 +87,26 @@ func (p *pipeline) newMember() *member { return &member{p: p, ops: storetest.Fre
 // start starts `drawdown consume` and does not wait.
 func (m *member) start() {
 	m.p.t.Helper()
-	args := append([]string{"consume", "--ops-listen", m.ops, "--kafka-group", m.p.broker.Topics.Consumption + ".e2e", "--session-timeout", "6s"}, m.p.sender...)
-	m.program = start(m.p.t, append(args, m.p.store(m.p.access.Addr)...)...)
+	m.program = start(m.p.t, m.p.consume(m.ops)...)
 }
 
-func (m *member) running() bool { return m.program != nil && m.program.running() }
+// group is the consumer group of the members.
+func (p *pipeline) group() string { return p.broker.Topics.Consumption + ".e2e" }
+
+// consume is the command line of a member.
+func (p *pipeline) consume(ops string) []string {
+	args := append([]string{"consume", "--ops-listen", ops, "--kafka-group", p.group(), "--session-timeout", "6s"}, p.sender...)
+	return append(args, p.store(p.access.Addr)...)
+}
+
+func (m *member) running() bool { return m.program != nil && m.program.Running() }
 
 // awaitStarted waits until the process minds signals, which is before it says
 // what its configuration is.
 func (m *member) awaitStarted() {
 	m.p.t.Helper()
 	storetest.Wait(m.p.t, readyWithin, "consume has started", func() (bool, error) {
-		return len(m.program.stderr.lines("msg=configuration")) > 0, nil
+		return len(m.program.Stderr.Lines("msg=configuration")) > 0, nil
 	})
 }
 
@@ -110,6 +118,14 @@ func (m *member) awaitReady() {
 // serve starts `drawdown serve` and returns its API.
 func (p *pipeline) serve() *api {
 	p.t.Helper()
+	a, _ := p.serveWith(p.sender[2:]...) // no brokers: the API asks ClickHouse alone
+	return a
+}
+
+// serveWith starts `drawdown serve` with these flags and returns its API and
+// its ops port.
+func (p *pipeline) serveWith(flags ...string) (a *api, ops string) {
+	p.t.Helper()
 	const token = "a token of the test"
 	file := filepath.Join(p.dir, "token")
 	if err := os.WriteFile(file, []byte(token+"\n"), 0o600); err != nil {
@@ -117,11 +133,10 @@ func (p *pipeline) serve() *api {
 	}
 	addr, ops := storetest.FreeAddr(p.t), storetest.FreeAddr(p.t)
 	args := append([]string{"serve", "--api-listen", addr, "--ops-listen", ops, "--token-file", file}, p.store(p.access.Addr)...)
-	args = append(args, p.sender[2:]...) // no brokers: the API asks ClickHouse alone
-	awaitReady(p.t, start(p.t, args...), ops)
-	a := newAPI(p.t, "http://"+addr)
+	awaitReady(p.t, start(p.t, append(args, flags...)...), ops)
+	a = newAPI(p.t, "http://"+addr)
 	a.token = token
-	return a
+	return a, ops
 }
 
 // ledger is what the batches of consumption add up to. It waits for an engine
@@ -190,7 +205,7 @@ func TestConsumeWaitsForTopicsThatAreBeingMade(t *testing.T) {
 	args := append([]string{"consume", "--ops-listen", ops}, append(p.sender, p.store(p.access.Addr)...)...)
 	consumer := start(t, args...)
 	storetest.Wait(t, readyWithin, "consume meets the wrong partition count", func() (bool, error) {
-		return strings.Contains(consumer.stderr.String(), "wrong partition count"), nil
+		return strings.Contains(consumer.Stderr.String(), "wrong partition count"), nil
 	})
 	client := p.broker.Client(t)
 	var topics []kafka.TopicPartitionsConfig

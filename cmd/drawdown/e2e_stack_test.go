@@ -88,7 +88,7 @@ func (s *stack) launch() {
 func (s *stack) awaitReady() {
 	s.t.Helper()
 	awaitReady(s.t, s.up, s.ops)
-	s.readyIn = time.Since(s.up.startedAt)
+	s.readyIn = time.Since(s.up.StartedAt)
 	s.api.token = s.access().Token
 }
 
@@ -143,27 +143,12 @@ func readJSON(t testing.TB, path string, into any) {
 // awaitReady waits until the program whose ops port this is says it is ready.
 func awaitReady(t testing.TB, p *program, ops string) {
 	t.Helper()
-	storetest.Wait(t, readyWithin, "/readyz of drawdown "+p.name()+" says yes", func() (bool, error) {
-		if !p.running() {
-			return false, fmt.Errorf("it exited with %d: %s", p.wait(), p.stderr.tail(2000))
+	storetest.Wait(t, readyWithin, "/readyz of "+p.Name()+" says yes", func() (bool, error) {
+		if !p.Running() {
+			return false, fmt.Errorf("it exited with %d: %s", p.Wait(), p.Stderr.Tail(2000))
 		}
-		return probe(ops, "readyz") == nil, nil
+		return storetest.Probe(ops, "readyz") == nil, nil
 	})
-}
-
-// probe is nil if a health endpoint answers 200, else what it says.
-func probe(ops, endpoint string) error {
-	client := http.Client{Timeout: 5 * time.Second}
-	response, err := client.Get("http://" + ops + "/" + endpoint)
-	if err != nil {
-		return err
-	}
-	body, err := io.ReadAll(response.Body)
-	_ = response.Body.Close()
-	if err == nil && response.StatusCode != http.StatusOK {
-		err = fmt.Errorf("%s: %s", response.Status, body)
-	}
-	return err
 }
 
 // api asks the HTTP API.

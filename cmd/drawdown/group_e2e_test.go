@@ -112,7 +112,7 @@ func dateOf(t testing.TB, text string) time.Time {
 func churn(t testing.TB, members []*member, load *program, most time.Duration) (events []string) {
 	t.Helper()
 	began := time.Now()
-	for load.running() {
+	for load.Running() {
 		at := time.Since(began).Round(time.Millisecond)
 		i := rand.IntN(len(members))
 		m := members[i]
@@ -121,17 +121,17 @@ func churn(t testing.TB, members []*member, load *program, most time.Duration) (
 			m.start()
 			events = append(events, fmt.Sprintf("%s member %d joins", at, i))
 		case rand.IntN(3) == 0:
-			m.program.kill()
+			m.program.Kill()
 			events = append(events, fmt.Sprintf("%s member %d is killed", at, i))
 		default:
 			m.awaitStarted()
-			if code := m.program.stop(); code != 0 {
+			if code := m.program.Stop(); code != 0 {
 				t.Errorf("member %d exited with %d after SIGTERM", i, code)
 			}
 			events = append(events, fmt.Sprintf("%s member %d leaves within %s", at, i, (time.Since(began)-at).Round(time.Millisecond)))
 		}
 		select {
-		case <-load.exited:
+		case <-load.Exited:
 		case <-time.After(rand.N(most)):
 		}
 	}
@@ -162,7 +162,7 @@ func TestConsumersThatComeAndGoCountEveryEventOnce(t *testing.T) {
 		"simulate", "--events", strconv.Itoa(events), "--rate", strconv.Itoa(rate), "--duplicates", "0.05", "--late", "0.02", "--totals", totals,
 	}, p.sender...)...)
 	changes := churn(t, members, load, 4*time.Second)
-	if code := load.wait(); code != 0 {
+	if code := load.Wait(); code != 0 {
 		t.Fatalf("simulate exited with %d", code)
 	}
 	sent := time.Since(began)
@@ -179,7 +179,7 @@ func TestConsumersThatComeAndGoCountEveryEventOnce(t *testing.T) {
 	}
 	oracle.compare(t, p.serve())
 	for i, m := range members {
-		if code := m.program.stop(); code != 0 {
+		if code := m.program.Stop(); code != 0 {
 			t.Errorf("member %d exited with %d after SIGTERM", i, code)
 		}
 	}

@@ -168,7 +168,7 @@ func TestServeUnderLiveStreamsIsSmallAndLosesNoAlertWhenKilled(t *testing.T) {
 		})
 	}
 	awaitOpen(1)
-	t.Logf("%d streams: %s", n, memoryOf(t, serve.pid()))
+	t.Logf("%d streams: %s", n, memoryOf(t, serve.PID()))
 
 	recorded := 0
 	record := func() {
@@ -184,7 +184,7 @@ func TestServeUnderLiveStreamsIsSmallAndLosesNoAlertWhenKilled(t *testing.T) {
 		for range 5 {
 			record()
 		}
-		serve.kill()
+		serve.Kill()
 		record() // while nobody serves
 		serve = startServe()
 		for range 4 {
@@ -200,13 +200,13 @@ func TestServeUnderLiveStreamsIsSmallAndLosesNoAlertWhenKilled(t *testing.T) {
 		}
 		return true, nil
 	})
-	kib := residentKiB(t, serve.pid())
-	t.Logf("%d streams, all come back: %s", n, memoryOf(t, serve.pid()))
+	kib := residentKiB(t, serve.PID())
+	t.Logf("%d streams, all come back: %s", n, memoryOf(t, serve.PID()))
 	if most := 100<<10 + 100*n; kib > most {
 		t.Errorf("%d streams take %d KiB of the server, want at most %d", n, kib, most)
 	}
 	stopClients()
-	if code := serve.stop(); code != 0 {
+	if code := serve.Stop(); code != 0 {
 		t.Errorf("serve ended with %d", code)
 	}
 	running.Wait()

@@ -30,7 +30,9 @@ type cli struct {
 	SignInLink signInLinkCmd `cmd:"" name:"sign-in-link" help:"Print a one-time link to sign in at a running 'drawdown up'."`
 	Simulate   simulateCmd   `cmd:"" help:"Produce events with known totals."`
 	Import     importCmd     `cmd:"" help:"Produce the rows of CSV or NDJSON files as events."`
-	Rejections rejectionsCmd `cmd:"" help:"List and show the records that were not counted."`
+	Rejections rejectionsCmd `cmd:"" help:"List and show the records that were not counted, and send them again."`
+	Doctor     doctorCmd     `cmd:"" help:"Say what is wrong with stores, settings, clocks and counting, and what cures it; changes nothing."`
+	Audit      auditCmd      `cmd:"" help:"Compare what was counted with the ledger of batches, and the rollups with it; exit 1 where they differ."`
 	OpenAPI    openapiCmd    `cmd:"" name:"openapi" help:"Print the OpenAPI 3.1 document of the API."`
 	Bench      benchCmd      `cmd:"" help:"Measure."`
 

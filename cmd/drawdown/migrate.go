@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 )
 
@@ -10,7 +11,9 @@ type migrateCmd struct {
 	dataFlags
 	clickhouseFlags
 	countingFlags
+	kafkaFlags
 	Cluster string `name:"cluster" env:"DRAWDOWN_CLUSTER" help:"ClickHouse cluster on which every statement runs with replicated engines; empty: one node."`
+	Rebuild string `name:"rebuild" enum:",usage_1m,usage_15m,usage_15m_total,usage_1d" default:"" placeholder:"ROLLUP" help:"Make a rollup anew from what it comes from (usage_1m from the raw events, the others from the next finer one) instead, while no consumer runs. Finer ones first."`
 }
 
 // Run migrates once: it fails at once where ClickHouse cannot be reached.
@@ -18,6 +21,12 @@ func (c *migrateCmd) Run(ctx context.Context, e *env) error {
 	access, err := c.access(c.Data)
 	if err != nil {
 		return err
+	}
+	if c.Rebuild != "" {
+		if c.Cluster != "" {
+			return usageError{errors.New("--rebuild is for one node, not for a cluster")}
+		}
+		return c.rebuild(ctx, e)
 	}
 	n := network{clickhouse: access, database: c.Database}
 	if err := migrateOnce(ctx, e.Log, n, c.Cluster, c.EventsTTL); err != nil {

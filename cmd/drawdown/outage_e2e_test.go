@@ -62,7 +62,7 @@ func outages(t *testing.T, choose func(kafka, clickhouse *storetest.Proxy) *stor
 		return len(s.complaints()) > 0, nil
 	})
 	pause(2 * time.Second) // so that it tries some more
-	if err := probe(s.ops, "healthz"); err != nil {
+	if err := storetest.Probe(s.ops, "healthz"); err != nil {
 		t.Errorf("while it waits for %s up is not alive: %v", system, err)
 	}
 	if said := s.complaints(); len(said) != 1 || !strings.Contains(said[0], proxy.Addr) {
@@ -119,7 +119,7 @@ func outages(t *testing.T, choose func(kafka, clickhouse *storetest.Proxy) *stor
 			t.Errorf("while %s %s up logged nothing", system, fault.name)
 		}
 	}
-	if code := load.stop(); code != 0 {
+	if code := load.Stop(); code != 0 {
 		t.Errorf("simulate exited with %d", code)
 	}
 	l := awaitDone(t, broker.Client(t), p.tables, broker.Topics.Consumption)
@@ -129,21 +129,21 @@ func outages(t *testing.T, choose func(kafka, clickhouse *storetest.Proxy) *stor
 		t.Errorf("%d events were sent (delivered: %v), the ledger says %+v", oracle.Events, oracle.Delivered, l)
 	}
 	oracle.compare(t, s.api)
-	if code := s.up.stop(); code != 0 {
+	if code := s.up.Stop(); code != 0 {
 		t.Errorf("after SIGTERM up exited with %d", code)
 	}
 }
 
 // complaints are the warnings and errors that up has logged.
 func (s *stack) complaints() []string {
-	return append(s.up.stderr.lines("level=WARN"), s.up.stderr.lines("level=ERROR")...)
+	return append(s.up.Stderr.Lines("level=WARN"), s.up.Stderr.Lines("level=ERROR")...)
 }
 
 // awaitUnready waits until the ops port answers that up is not ready.
 func awaitUnready(t testing.TB, s *stack) {
 	t.Helper()
 	storetest.Wait(t, readyWithin, "/readyz says no", func() (bool, error) {
-		err := probe(s.ops, "readyz")
+		err := storetest.Probe(s.ops, "readyz")
 		return err != nil && strings.Contains(err.Error(), "503"), nil
 	})
 }

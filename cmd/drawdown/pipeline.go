@@ -44,12 +44,15 @@ func (f countingFlags) limits() schemas.Limits {
 // apiFlags tune the API.
 type apiFlags struct {
 	RateLimit int `name:"rate-limit" env:"DRAWDOWN_RATE_LIMIT" default:"6000" help:"Requests a minute that one person or key may send; 0: any number. The token of this installation is not limited."`
+
+	probeEvery time.Duration // 0: never
 }
 
 // consumerFlags tune a consumer.
 type consumerFlags struct {
 	Linger         time.Duration `name:"linger" env:"DRAWDOWN_LINGER" default:"500ms" help:"How long a batch waits for more events."`
 	SessionTimeout time.Duration `name:"session-timeout" env:"DRAWDOWN_SESSION_TIMEOUT" default:"30s" help:"After which a silent consumer loses its partitions."`
+	StuckAfter     time.Duration `name:"stuck-after" env:"DRAWDOWN_STUCK_AFTER" default:"60s" help:"How long a partition with records waiting may stand still before that is unhealthy."`
 	FilterMemory   int           `name:"filter-memory-mb" env:"DRAWDOWN_FILTER_MEMORY_MB" default:"192" help:"Memory for ids of the deduplicating filter, in MiB."`
 	BatchMemory    int           `name:"batch-memory-mb" env:"DRAWDOWN_BATCH_MEMORY_MB" default:"192" help:"Memory for events that are being built into batches or written, in MiB; more makes larger batches, which ClickHouse merges less often."`
 	Resume         bool          `name:"resume-from-ledger" help:"Go on at the end of the ledger where the committed offset contradicts it, after verifying what stands past it."`
@@ -208,9 +211,9 @@ func (f consumerFlags) boundMemory(besides int) {
 func newConsumer(n network, counting countingFlags, tuning consumerFlags, log *slog.Logger, registry prometheus.Registerer) (*consumers.Consumer, error) {
 	return consumers.New(consumers.Config{
 		Brokers: n.brokers, Group: counting.Group, Topics: n.topics, Partitions: n.partitions, Epoch: counting.Epoch,
-		ClickHouse: n.options(), Limits: counting.limits(),
+		ClickHouse: n.options(), Limits: counting.limits(), EventsTTL: counting.EventsTTL,
 		ResumeFromLedger: tuning.Resume, AcceptRules: tuning.AcceptRules,
-		Linger: tuning.Linger, SessionTimeout: tuning.SessionTimeout,
+		Linger: tuning.Linger, SessionTimeout: tuning.SessionTimeout, StuckAfter: tuning.StuckAfter,
 		FilterBytes: tuning.FilterMemory << 20, BatchBytes: tuning.BatchMemory << 20,
 		Log: log, Registerer: registry,
 	})
@@ -249,7 +252,7 @@ func newServer(n network, counting countingFlags, api apiFlags, who believed, se
 		Producer: producer, Limits: counting.limits(), WebhookSecret: secret,
 		ClickHouse: conn, StoreHTTP: n.storeHTTP(), Token: who.token, Partitions: n.partitions, Epoch: counting.Epoch, Topics: n.topics,
 		EventsTTL: counting.EventsTTL, Now: e.Now, Log: e.Log, Registerer: registry,
-		RateLimit: api.RateLimit, CacheBytes: answerCacheBytes, ProgressAge: progressAge,
+		RateLimit: api.RateLimit, CacheBytes: answerCacheBytes, ProgressAge: progressAge, ProbeEvery: api.probeEvery,
 	})
 	if err != nil {
 		return nil, nil, errors.Join(err, conn.Close())

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"strconv"
 	"strings"
 	"text/tabwriter"
@@ -15,8 +16,6 @@ import (
 
 	"github.com/ClickHouse/clickhouse-go/v2"
 	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
-
-	"github.com/drawdown/drawdown/schemas"
 )
 
 // rejectionsCmd is `drawdown rejections`: the records that were not counted.
@@ -32,7 +31,14 @@ type rejectionFilter struct {
 	Code      string   `placeholder:"CODE" help:"With this code, such as invalid_field."`
 	Topic     string   `placeholder:"TOPIC" help:"Read from this topic."`
 	Since     daysFlag `placeholder:"DURATION" help:"That came to Kafka within this time, such as 2h or 7d."`
-	Limit     uint64   `default:"50" help:"At most so many."`
+	Partition int64    `default:"-1" help:"Read from this partition; -1: any."`
+	From      uint64   `name:"from-offset" placeholder:"OFFSET" help:"From this offset of a partition on."`
+	To        *uint64  `name:"to-offset" placeholder:"OFFSET" help:"Up to this offset, inclusive."`
+}
+
+// chooses reports whether any rejection is left out.
+func (f rejectionFilter) chooses() bool {
+	return f.Workspace != "" || f.Code != "" || f.Topic != "" || f.Since != 0 || f.Partition >= 0 || f.From > 0 || f.To != nil
 }
 
 // rejectedRecord is one row of table rejections.
@@ -50,6 +56,9 @@ type rejectedRecord struct {
 	ValueHex    string            `json:"value_hex,omitempty"` // instead of a value that is not UTF-8
 	ValueBytes  uint64            `json:"value_bytes"`         // of the whole value; the first 64 KiB are kept
 	Headers     []rejectionHeader `json:"headers"`
+	Replay      string            `json:"replay,omitempty"`    // sending or sent: what became of it by replay
+	ReplayAt    *time.Time        `json:"replay_at,omitempty"` // when
+	ReplayID    string            `json:"replay_id,omitempty"` // event id under which it was sent
 }
 
 type rejectionHeader struct {
@@ -60,6 +69,17 @@ type rejectionHeader struct {
 // id is how list prints a rejection and show and replay take it.
 func (r *rejectedRecord) id() string { return fmt.Sprintf("%s/%d/%d", r.Topic, r.Partition, r.Offset) }
 
+// replayed says when it was sent again, or that a replay did not end.
+func (r *rejectedRecord) replayed() string {
+	switch r.Replay {
+	case "":
+		return "-"
+	case replaySent:
+		return r.ReplayAt.UTC().Format(time.RFC3339)
+	}
+	return "interrupted"
+}
+
 // replaceBinary puts bytes that are not UTF-8 into hexadecimal digits.
 func (r *rejectedRecord) replaceBinary() {
 	if !utf8.ValidString(r.Value) {
@@ -67,44 +87,59 @@ func (r *rejectedRecord) replaceBinary() {
 	}
 }
 
-// One statement for all three commands; a parameter that is empty or 0 does
-// not choose. The value is read only where it is shown.
+// What became of a rejection by replay; the last thing said holds.
+const lastReplays = `
+SELECT topic, epoch, kpart, koff, argMax((state, at, event_id), (at, state)) AS last
+FROM rejection_replays
+GROUP BY topic, epoch, kpart, koff`
+
+// One statement for all commands; a parameter that is empty or 0 does not
+// choose. The value is read only where it is shown.
 const rejectionsQuery = `
 SELECT topic, epoch, kpart, koff, kafka_time, workspace_id, code, message, key,
-    if({values:UInt8} = 1, value, '') AS value, value_bytes, headers
+    if({values:UInt8} = 1, value, '') AS value, value_bytes, headers,
+    last.1 AS replay, last.2 AS replay_at, last.3 AS replay_id
 FROM rejections
+LEFT JOIN (` + lastReplays + `) AS replays USING (topic, epoch, kpart, koff)
 WHERE ({workspace:String} = '' OR workspace_id = {workspace:String})
   AND ({code:String} = '' OR code = {code:String})
   AND ({topic:String} = '' OR topic = {topic:String})
   AND ({since_ms:Int64} = 0 OR kafka_time >= fromUnixTimestamp64Milli({since_ms:Int64}))
   AND ({partition:Int64} < 0 OR kpart = {partition:Int64})
-  AND ({offset:Int64} < 0 OR koff = {offset:Int64})
+  AND koff BETWEEN {from:UInt64} AND {to:UInt64}
 ORDER BY kafka_time DESC, epoch DESC, topic, kpart, koff DESC
 LIMIT {limit:UInt64}`
 
 // rejectionsQueryOptions are the parameters of rejectionsQuery.
 type rejectionsQueryOptions struct {
-	filter            rejectionFilter
-	since             time.Time
-	partition, offset int64 // -1: any
-	values            bool
+	filter rejectionFilter
+	since  time.Time
+	limit  uint64
+	values bool
 }
 
-func readRejections(ctx context.Context, conn driver.Conn, o rejectionsQueryOptions) (found []rejectedRecord, err error) {
-	values, since := "0", int64(0)
+func (o rejectionsQueryOptions) parameters() clickhouse.Parameters {
+	values, since, to := "0", int64(0), uint64(math.MaxUint64)
 	if o.values {
 		values = "1"
 	}
 	if !o.since.IsZero() {
 		since = o.since.UnixMilli()
 	}
-	ctx = clickhouse.Context(ctx, clickhouse.WithParameters(clickhouse.Parameters{
+	if o.filter.To != nil {
+		to = *o.filter.To
+	}
+	return clickhouse.Parameters{
 		"workspace": o.filter.Workspace, "code": o.filter.Code, "topic": o.filter.Topic,
 		"since_ms":  strconv.FormatInt(since, 10),
-		"partition": strconv.FormatInt(o.partition, 10), "offset": strconv.FormatInt(o.offset, 10),
-		"limit": strconv.FormatUint(o.filter.Limit, 10), "values": values,
-	}))
-	rows, err := conn.Query(ctx, rejectionsQuery)
+		"partition": strconv.FormatInt(o.filter.Partition, 10),
+		"from":      strconv.FormatUint(o.filter.From, 10), "to": strconv.FormatUint(to, 10),
+		"limit": strconv.FormatUint(o.limit, 10), "values": values,
+	}
+}
+
+func readRejections(ctx context.Context, conn driver.Conn, o rejectionsQueryOptions) (found []rejectedRecord, err error) {
+	rows, err := conn.Query(clickhouse.Context(ctx, clickhouse.WithParameters(o.parameters())), rejectionsQuery)
 	if err != nil {
 		return nil, fmt.Errorf("cannot read the rejections: %w", err)
 	}
@@ -113,19 +148,29 @@ func readRejections(ctx context.Context, conn driver.Conn, o rejectionsQueryOpti
 		var (
 			r       rejectedRecord
 			headers [][]any
+			at      time.Time
 		)
 		if err := rows.Scan(&r.Topic, &r.Epoch, &r.Partition, &r.Offset, &r.KafkaTime, &r.WorkspaceID, &r.Code,
-			&r.Message, &r.Key, &r.Value, &r.ValueBytes, &headers); err != nil {
+			&r.Message, &r.Key, &r.Value, &r.ValueBytes, &headers, &r.Replay, &at, &r.ReplayID); err != nil {
 			return nil, fmt.Errorf("cannot read a rejection: %w", err)
 		}
-		for _, header := range headers {
-			key, _ := header[0].(string)
-			value, _ := header[1].(string)
-			r.Headers = append(r.Headers, rejectionHeader{Key: key, Value: value})
+		r.Headers = headersOf(headers)
+		if r.Replay != "" {
+			r.ReplayAt = &at
 		}
 		found = append(found, r)
 	}
 	return found, rows.Err()
+}
+
+// headersOf is Array(Tuple(String, String)) as the driver gives it.
+func headersOf(pairs [][]any) (headers []rejectionHeader) {
+	for _, pair := range pairs {
+		key, _ := pair[0].(string)
+		value, _ := pair[1].(string)
+		headers = append(headers, rejectionHeader{Key: key, Value: value})
+	}
+	return headers
 }
 
 // rejectionsFlags are what all three commands have.
@@ -144,8 +189,8 @@ func (f rejectionsFlags) read(ctx context.Context, o rejectionsQueryOptions) (fo
 }
 
 // options turns the flags into a query.
-func (f rejectionFilter) options(now time.Time) rejectionsQueryOptions {
-	o := rejectionsQueryOptions{filter: f, partition: -1, offset: -1}
+func (f rejectionFilter) options(now time.Time, limit uint64) rejectionsQueryOptions {
+	o := rejectionsQueryOptions{filter: f, limit: limit}
 	if f.Since > 0 {
 		o.since = now.Add(-time.Duration(f.Since))
 	}
@@ -155,12 +200,13 @@ func (f rejectionFilter) options(now time.Time) rejectionsQueryOptions {
 type rejectionsListCmd struct {
 	rejectionsFlags
 	rejectionFilter
-	JSON bool `name:"json" help:"One JSON object per line."`
+	Limit uint64 `default:"50" help:"At most so many."`
+	JSON  bool   `name:"json" help:"One JSON object per line."`
 }
 
 // Run prints the rejections.
 func (c *rejectionsListCmd) Run(ctx context.Context, env *env) error {
-	found, err := c.read(ctx, c.options(env.Now()))
+	found, err := c.read(ctx, c.options(env.Now(), c.Limit))
 	if err != nil {
 		return err
 	}
@@ -179,9 +225,9 @@ func (c *rejectionsListCmd) Run(ctx context.Context, env *env) error {
 		return nil
 	}
 	table := tabwriter.NewWriter(env.Stdout, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(table, "RECORD\tTIME\tCODE\tWORKSPACE\tMESSAGE")
+	fmt.Fprintln(table, "RECORD\tTIME\tCODE\tWORKSPACE\tREPLAYED\tMESSAGE")
 	for _, r := range found {
-		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\n", r.id(), r.KafkaTime.UTC().Format(time.RFC3339), r.Code, r.WorkspaceID, printable(r.Message))
+		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\n", r.id(), r.KafkaTime.UTC().Format(time.RFC3339), r.Code, r.WorkspaceID, r.replayed(), printable(r.Message))
 	}
 	if err := table.Flush(); err != nil {
 		return fmt.Errorf("cannot print the rejections: %w", err)
@@ -223,9 +269,10 @@ func (id *recordID) UnmarshalText(text []byte) error {
 }
 
 func (id recordID) options() rejectionsQueryOptions {
+	at := uint64(id.offset)
 	return rejectionsQueryOptions{
-		filter:    rejectionFilter{Topic: id.topic, Limit: 1},
-		partition: id.partition, offset: id.offset, values: true,
+		filter: rejectionFilter{Topic: id.topic, Partition: id.partition, From: at, To: &at},
+		limit:  1, values: true,
 	}
 }
 
@@ -265,6 +312,9 @@ func (r *rejectedRecord) print(w io.Writer) error {
 	for _, header := range r.Headers {
 		fmt.Fprintf(table, "header %s\t%s\n", printable(header.Key), printable(header.Value))
 	}
+	if r.Replay != "" {
+		fmt.Fprintf(table, "replayed\t%s, as event %s\n", r.replayed(), printable(r.ReplayID))
+	}
 	fmt.Fprintf(table, "value\t%d bytes\n", r.ValueBytes)
 	if err := table.Flush(); err != nil {
 		return fmt.Errorf("cannot print the rejection: %w", err)
@@ -285,109 +335,4 @@ func (r *rejectedRecord) print(w io.Writer) error {
 		fmt.Fprintf(w, "(only the first %d bytes are kept)\n", kept)
 	}
 	return nil
-}
-
-type rejectionsReplayCmd struct {
-	rejectionsFlags
-	rejectionFilter
-	Kafka     kafkaFlags `embed:""`
-	Records   []recordID `arg:"" optional:"" help:"topic/partition/offset, as list prints them; none: all that the filters choose."`
-	AllowLate bool       `name:"allow-late" help:"Send with the header drawdown-import, which accepts events of up to 13 months."`
-	DryRun    bool       `name:"dry-run" help:"Show what would be sent; send nothing."`
-}
-
-// Validate is called by kong; what it refuses is a usage error.
-func (c *rejectionsReplayCmd) Validate() error {
-	if len(c.Records) == 0 && c.Workspace == "" && c.Code == "" && c.Topic == "" && c.Since == 0 {
-		return errors.New("name records, or choose some with --workspace, --code, --topic or --since")
-	}
-	return nil
-}
-
-// Run produces the records again, each to the topic it came from and the
-// partition of its workspace. Ids make it safe to do so twice.
-func (c *rejectionsReplayCmd) Run(ctx context.Context, env *env) error {
-	found, err := c.find(ctx, env)
-	if err != nil {
-		return err
-	}
-	p, err := newProducer(ctx, c.Kafka, env.Log)
-	if err != nil {
-		return err
-	}
-	sent, skipped := 0, 0
-	for i := range found {
-		r := &found[i]
-		role, known := c.Kafka.topics().Role(r.Topic)
-		switch {
-		case uint64(len(r.Value)) < r.ValueBytes:
-			fmt.Fprintf(env.Stdout, "%s skipped: only its first %d bytes were kept\n", r.id(), len(r.Value))
-			skipped++
-			continue
-		case !known || role == schemas.AlertsTopic:
-			fmt.Fprintf(env.Stdout, "%s skipped: its topic is none that is consumed\n", r.id())
-			skipped++
-			continue
-		}
-		fmt.Fprintf(env.Stdout, "%s %s\n", r.id(), r.Code)
-		sent++
-		if c.DryRun {
-			continue
-		}
-		if err = p.Send(ctx, role, r.routingKey(), []byte(r.Value), c.headers(r)...); err != nil {
-			break
-		}
-	}
-	if err := errors.Join(err, p.Close(ctx)); err != nil {
-		return fmt.Errorf("cannot replay all records; those that arrived count once if you replay again: %w", err)
-	}
-	verb := "sent again"
-	if c.DryRun {
-		verb = "would be sent again"
-	}
-	fmt.Fprintf(env.Stdout, "%d records %s, %d skipped\n", sent, verb, skipped)
-	return nil
-}
-
-func (c *rejectionsReplayCmd) find(ctx context.Context, env *env) ([]rejectedRecord, error) {
-	if len(c.Records) == 0 {
-		options := c.options(env.Now())
-		options.values = true
-		return c.read(ctx, options)
-	}
-	var found []rejectedRecord
-	for _, id := range c.Records {
-		one, err := c.read(ctx, id.options())
-		if err != nil {
-			return nil, err
-		}
-		if len(one) == 0 {
-			return nil, fmt.Errorf("there is no rejection %s/%d/%d", id.topic, id.partition, id.offset)
-		}
-		found = append(found, one...)
-	}
-	return found, nil
-}
-
-// routingKey is the workspace, or what the producer gave if that is unknown.
-func (r *rejectedRecord) routingKey() []byte {
-	if r.WorkspaceID != "" {
-		return []byte(r.WorkspaceID)
-	}
-	return []byte(r.Key)
-}
-
-// headers are those of the record, without where it was rerouted from: it
-// comes anew.
-func (c *rejectionsReplayCmd) headers(r *rejectedRecord) []schemas.Header {
-	var headers []schemas.Header
-	for _, header := range r.Headers {
-		if header.Key != schemas.OriginHeader {
-			headers = append(headers, schemas.Header{Key: header.Key, Value: []byte(header.Value)})
-		}
-	}
-	if c.AllowLate {
-		headers = append(headers, schemas.Header{Key: schemas.ImportHeader, Value: []byte("replay")})
-	}
-	return headers
 }

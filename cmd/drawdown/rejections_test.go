@@ -109,7 +109,7 @@ func TestRejectionsReplaySendsThemAgain(t *testing.T) {
 		}
 		values[string(record.Key)] = string(record.Value) + " " + strings.Join(headers, " ")
 	}
-	want := map[string]string{"acme": "{\"a\":\n\"é\"} trace=x drawdown-import=replay", "globex": `{"b":1} drawdown-import=replay`}
+	want := map[string]string{"acme": "{\"a\":\n\"é\"} trace=x drawdown-replay=credits.consumption/1/0/5 drawdown-import=replay", "globex": `{"b":1} drawdown-replay=credits.consumption/1/2/9 drawdown-import=replay`}
 	for key, value := range want {
 		if values[key] != value {
 			t.Errorf("%s was sent as %q, want %q", key, values[key], value)

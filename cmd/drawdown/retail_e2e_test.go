@@ -81,12 +81,12 @@ func newImporter(t testing.TB, dataDir, broker string, flags ...string) *importe
 // keepRunning starts it if it does not run.
 func (i *importer) keepRunning() {
 	i.t.Helper()
-	if i.program != nil && i.program.running() {
+	if i.program != nil && i.program.Running() {
 		return
 	}
-	if i.program != nil && i.program.wait() == 0 {
+	if i.program != nil && i.program.Wait() == 0 {
 		i.whole++
-		i.shift = shiftOf(i.t, i.program.stdout.String())
+		i.shift = shiftOf(i.t, i.program.Stdout.String())
 	}
 	i.runs++
 	i.program = start(i.t, i.command...)
@@ -96,13 +96,13 @@ func (i *importer) keepRunning() {
 func (i *importer) finish() {
 	i.t.Helper()
 	for tries := 0; ; tries++ {
-		if i.program != nil && i.program.wait() == 0 {
+		if i.program != nil && i.program.Wait() == 0 {
 			i.whole++
-			i.shift = shiftOf(i.t, i.program.stdout.String())
+			i.shift = shiftOf(i.t, i.program.Stdout.String())
 			return
 		}
 		if tries == 3 {
-			i.t.Fatalf("the import does not come to its end:\n%s", i.program.stderr.tail(2000))
+			i.t.Fatalf("the import does not come to its end:\n%s", i.program.Stderr.Tail(2000))
 		}
 		i.runs++
 		i.program = start(i.t, i.command...)
@@ -148,9 +148,9 @@ func TestKillsOfEverythingMoveNoFigure(t *testing.T) {
 			moment = fmt.Sprintf("starting for %s", pause(3*time.Second).Round(time.Millisecond))
 		}
 		victims := "up"
-		s.up.kill()
+		s.up.Kill()
 		if i%3 == 2 {
-			load.program.kill()
+			load.program.Kill()
 			victims = "up and import"
 		}
 		moments = append(moments, fmt.Sprintf("%s, %s, %d rows acknowledged", victims, moment, load.acked()))
@@ -187,7 +187,7 @@ func TestTheRetailSetThroughApacheKafkaHasTheSameFigures(t *testing.T) {
 		t.Errorf("the ledger says %+v instead of %+v", l, want)
 	}
 	consumer.awaitReady()
-	if code := consumer.program.stop(); code != 0 {
+	if code := consumer.program.Stop(); code != 0 {
 		t.Errorf("after SIGTERM consume exited with %d", code)
 	}
 	readRetail(t, data, load.shift).compare(t, p.serve())
@@ -207,7 +207,7 @@ func TestKillsOfTheConsumerOfApacheKafkaMoveNoFigure(t *testing.T) {
 		load.keepRunning()
 		consumer.awaitReady()
 		running := pause(4 * time.Second)
-		consumer.program.kill()
+		consumer.program.Kill()
 		moments = append(moments, fmt.Sprintf("after %s of work, %s", running.Round(time.Millisecond), p.progress()))
 		killed := time.Now()
 		consumer.start()

@@ -6,8 +6,10 @@ import (
 	"fmt"
 	"os"
 	"strings"
+	"time"
 
 	"github.com/ClickHouse/clickhouse-go/v2"
+	"github.com/segmentio/kafka-go"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/drawdown/drawdown/queryapi"
@@ -17,7 +19,7 @@ import (
 type serveCmd struct {
 	dataFlags
 	Brokers    []string `name:"kafka-brokers" env:"DRAWDOWN_KAFKA_BROKERS" placeholder:"HOST:PORT" help:"Kafka brokers that what is written by HTTP goes to; without them nothing can be written."`
-	Partitions int      `name:"partitions" env:"DRAWDOWN_PARTITIONS" default:"0" help:"Partitions of each topic; 0 takes what the consumers have recorded."`
+	Partitions int      `name:"partitions" env:"DRAWDOWN_PARTITIONS" default:"0" help:"Partitions of each topic; 0 takes what the topics have, or without --kafka-brokers what the consumers have recorded."`
 	topicFlags
 	clickhouseFlags
 	clickhouseHTTPFlags
@@ -25,9 +27,11 @@ type serveCmd struct {
 	apiFlags
 	webhookFlags
 	accessFlags
-	TokenFile string `name:"token-file" env:"DRAWDOWN_TOKEN_FILE" type:"path" placeholder:"FILE" help:"File with the bearer token; by default the token in <data>/dev.json."`
-	APIListen string `name:"api-listen" env:"DRAWDOWN_API_LISTEN" default:"127.0.0.1:8080" help:"Address of the API."`
-	OpsListen string `name:"ops-listen" env:"DRAWDOWN_OPS_LISTEN" default:"127.0.0.1:8081" help:"Address of health and metrics."`
+	ProbeEvery time.Duration `name:"probe-every" env:"DRAWDOWN_PROBE_EVERY" default:"5s" help:"How often an event of the reserved workspace drawdown.probe, which uses no credits, measures how long an event takes to become an answer; 0: never."`
+	StuckAfter time.Duration `name:"stuck-after" env:"DRAWDOWN_STUCK_AFTER" default:"60s" help:"How long a partition with records waiting may stand still before that is unhealthy."`
+	TokenFile  string        `name:"token-file" env:"DRAWDOWN_TOKEN_FILE" type:"path" placeholder:"FILE" help:"File with the bearer token; by default the token in <data>/dev.json."`
+	APIListen  string        `name:"api-listen" env:"DRAWDOWN_API_LISTEN" default:"127.0.0.1:8080" help:"Address of the API."`
+	OpsListen  string        `name:"ops-listen" env:"DRAWDOWN_OPS_LISTEN" default:"127.0.0.1:8081" help:"Address of health and metrics."`
 }
 
 // Run serves until ctx ends.
@@ -72,25 +76,53 @@ func (c *serveCmd) Run(ctx context.Context, e *env) error {
 	group.Go(func() error { return ops.Run(ctx, opsListener) })
 	group.Go(func() error {
 		defer func() { _ = api.Close() }()
-		if n.partitions, err = recordedPartitions(ctx, e, n, c.Epoch); err != nil {
+		if n.partitions, err = placedBy(ctx, e, n, c.Epoch); err != nil {
 			return ignoreCanceled(err)
 		}
+		c.probeEvery = c.ProbeEvery
 		server, closeConn, err := newServer(n, c.countingFlags, c.apiFlags, who, secret, e, registry)
 		if err != nil {
 			return err
 		}
 		defer func() { _ = closeConn() }()
-		started.done(server.Check())
+		watch := newProgressWatch(n, c.Epoch, c.StuckAfter, e)
+		started.done(server.Check(), watch.check())
+		group.Go(func() error { return watch.run(ctx) })
 		_, _ = fmt.Fprintf(e.Stdout, "Drawdown serves http://%s\n", api.Addr())
 		return server.Run(ctx, api)
 	})
 	return group.Wait()
 }
 
-// recordedPartitions returns the partition count by which workspaces are
-// placed: what the consumers have recorded, which the configured one must not
-// contradict, because a workspace's freshness would be another one's. It waits
-// for ClickHouse and for a first consumer.
+// placedBy returns the partition count by which workspaces are placed, or a
+// workspace's freshness would be another one's: the configured one, or what the
+// topics have, or, where Kafka is not known or does not answer, what the
+// consumers have recorded, which is less while they start.
+func placedBy(ctx context.Context, e *env, n network, epoch uint32) (int, error) {
+	if n.partitions == 0 && len(n.brokers) > 0 {
+		var err error
+		if n.partitions, err = topicPartitions(ctx, n); err != nil {
+			e.Log.Warn("Kafka does not say how many partitions there are: what the consumers have recorded is taken; set --partitions to be sure", "error", err)
+		}
+	}
+	return recordedPartitions(ctx, e, n, epoch)
+}
+
+// topicPartitions asks Kafka, once.
+func topicPartitions(ctx context.Context, n network) (int, error) {
+	transport := &kafka.Transport{MetadataTTL: time.Second}
+	defer transport.CloseIdleConnections()
+	client := &kafka.Client{Addr: kafka.TCP(n.brokers...), Transport: transport, Timeout: startTimeout}
+	metadata, err := client.Metadata(ctx, &kafka.MetadataRequest{Topics: n.topics.Inputs()})
+	if err != nil {
+		return 0, fmt.Errorf("cannot ask for the topics: %w", err)
+	}
+	return checkTopics(metadata.Topics, n.topics.Inputs(), 0)
+}
+
+// recordedPartitions returns the configured partition count, which must not be
+// less than the consumers have recorded, or that. It waits for ClickHouse and,
+// if none is configured, for a first consumer.
 func recordedPartitions(ctx context.Context, e *env, n network, epoch uint32) (int, error) {
 	conn, err := clickhouse.Open(n.options())
 	if err != nil {

@@ -81,7 +81,7 @@ func (b *browser) follow(link, name string) {
 func TestUpSignsInByLinkEachIdentityToWhatIsItsOwn(t *testing.T) {
 	t.Parallel()
 	s := startStack(t, "--demo")
-	links := signInLink.FindAllString(s.up.printed("sign-in-link):\n  http"), -1)
+	links := signInLink.FindAllString(printed(t, s.up, "sign-in-link):\n  http"), -1)
 	if len(links) != 1 {
 		t.Fatalf("up printed the links %q", links)
 	}
@@ -150,7 +150,7 @@ func TestUpSignsInByLinkEachIdentityToWhatIsItsOwn(t *testing.T) {
 	}
 	issuer := serveTakesAnotherIssuer(t, s)
 
-	s.up.stop()
+	s.up.Stop()
 	if code, _, said := run(t, "sign-in-link", "--data", s.data); code != 1 || !strings.Contains(said, "is 'drawdown up' running?") {
 		t.Errorf("sign-in-link without up exited with %d: %s", code, said)
 	}
@@ -158,9 +158,9 @@ func TestUpSignsInByLinkEachIdentityToWhatIsItsOwn(t *testing.T) {
 	// With an issuer of its own up has no links, and who came by one is out.
 	s.flags = append(s.flags, "--oidc-issuer", issuer.URL, "--oidc-client-id", storetest.ClientPublic, "--oidc-scopes", "drawdown")
 	s.start()
-	printed := s.up.printed("Sign in with a browser")
-	if signInLink.MatchString(printed) || !strings.Contains(printed, s.api.url+"/auth/sign-in\n") {
-		t.Errorf("with an issuer up prints %s", printed)
+	said := printed(t, s.up, "Sign in with a browser")
+	if signInLink.MatchString(said) || !strings.Contains(said, s.api.url+"/auth/sign-in\n") {
+		t.Errorf("with an issuer up prints %s", said)
 	}
 	if status, text, _ := last.open(s.api.url+"/v1/me", nil); status != http.StatusUnauthorized {
 		t.Errorf("a session by a link is with an issuer %d %s", status, text)
@@ -176,13 +176,13 @@ func TestUpSignsInByLinkEachIdentityToWhatIsItsOwn(t *testing.T) {
 
 // printed waits for a text on the standard output, which comes to us a moment
 // after it was written, and then for the end of its line.
-func (p *program) printed(text string) string {
-	p.t.Helper()
-	storetest.Wait(p.t, readyWithin, "drawdown prints "+text, func() (bool, error) {
-		_, after, found := strings.Cut(p.stdout.String(), text)
+func printed(t testing.TB, p *program, text string) string {
+	t.Helper()
+	storetest.Wait(t, readyWithin, "drawdown prints "+text, func() (bool, error) {
+		_, after, found := strings.Cut(p.Stdout.String(), text)
 		return found && strings.Contains(after, "\n"), nil
 	})
-	return p.stdout.String()
+	return p.Stdout.String()
 }
 
 // balance compares what a session sees with what the installation's token
@@ -227,7 +227,7 @@ func serveTakesAnotherIssuer(t *testing.T, s *stack) *storetest.Issuer {
 	p := startIn(t, []string{"DRAWDOWN_OIDC_CLIENT_SECRET=" + storetest.IssuerSecret}, "serve", "--data", s.data, "--api-listen", addr, "--ops-listen", ops,
 		"--oidc-issuer", issuer.URL, "--oidc-audience", audience, "--oidc-client-id", storetest.ClientConfidential, "--oidc-scopes", "drawdown")
 	awaitReady(t, p, ops)
-	saidOfIssuer := func() []string { return p.stderr.lines(issuer.URL + "/.well-known/openid-configuration") }
+	saidOfIssuer := func() []string { return p.Stderr.Lines(issuer.URL + "/.well-known/openid-configuration") }
 	storetest.Wait(t, readyWithin, "serve says that its issuer does not answer", func() (bool, error) {
 		said := saidOfIssuer()
 		return len(said) == 1 && strings.Contains(said[0], "level=WARN"), nil
@@ -258,10 +258,10 @@ func serveTakesAnotherIssuer(t *testing.T, s *stack) *storetest.Issuer {
 	if err != nil || answer.StatusCode != http.StatusOK || strings.Count(string(body), `"workspace_id"`) != 3 {
 		t.Errorf("signed in at the provider: %v, %d %s", err, answer.StatusCode, body)
 	}
-	if code := p.stop(); code != 0 {
+	if code := p.Stop(); code != 0 {
 		t.Errorf("serve exited with %d", code)
 	}
-	if strings.Contains(p.stderr.String(), storetest.IssuerSecret) {
+	if strings.Contains(p.Stderr.String(), storetest.IssuerSecret) {
 		t.Error("the client secret is in the log")
 	}
 	return issuer

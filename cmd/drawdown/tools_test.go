@@ -36,6 +36,7 @@ func runTool(ctx context.Context, t *testing.T, args ...string) (stdout, stderr 
 			Grant      grantCmd      `cmd:""`
 			Campaign   campaignCmd   `cmd:""`
 			Rejections rejectionsCmd `cmd:""`
+			Migrate    migrateCmd    `cmd:""`
 		}
 		out, logged bytes.Buffer
 	)

@@ -31,11 +31,12 @@ type upCmd struct {
 	notifyFlags
 	accessFlags
 
-	APIListen        string `name:"api-listen" env:"DRAWDOWN_API_LISTEN" default:"127.0.0.1:8080" help:"Address of the API."`
-	OpsListen        string `name:"ops-listen" env:"DRAWDOWN_OPS_LISTEN" default:"127.0.0.1:8081" help:"Address of health and metrics."`
-	KafkaListen      string `name:"kafka-listen" env:"DRAWDOWN_KAFKA_LISTEN" default:"127.0.0.1:9092" help:"Address of the embedded Kafka."`
-	ClickHouseListen string `name:"clickhouse-listen" env:"DRAWDOWN_CLICKHOUSE_LISTEN" default:"127.0.0.1:9000" help:"Native address of the embedded ClickHouse."`
-	ClickHouseHTTP   string `name:"clickhouse-http-listen" env:"DRAWDOWN_CLICKHOUSE_HTTP_LISTEN" default:"127.0.0.1:8123" help:"HTTP address of the embedded ClickHouse."`
+	ProbeEvery       time.Duration `name:"probe-every" env:"DRAWDOWN_PROBE_EVERY" default:"30s" help:"How often an event of the reserved workspace drawdown.probe, which uses no credits, measures how long an event takes to become an answer; 0: never."`
+	APIListen        string        `name:"api-listen" env:"DRAWDOWN_API_LISTEN" default:"127.0.0.1:8080" help:"Address of the API."`
+	OpsListen        string        `name:"ops-listen" env:"DRAWDOWN_OPS_LISTEN" default:"127.0.0.1:8081" help:"Address of health and metrics."`
+	KafkaListen      string        `name:"kafka-listen" env:"DRAWDOWN_KAFKA_LISTEN" default:"127.0.0.1:9092" help:"Address of the embedded Kafka."`
+	ClickHouseListen string        `name:"clickhouse-listen" env:"DRAWDOWN_CLICKHOUSE_LISTEN" default:"127.0.0.1:9000" help:"Native address of the embedded ClickHouse."`
+	ClickHouseHTTP   string        `name:"clickhouse-http-listen" env:"DRAWDOWN_CLICKHOUSE_HTTP_LISTEN" default:"127.0.0.1:8123" help:"HTTP address of the embedded ClickHouse."`
 }
 
 // stopWithin bounds how long an embedded store may take to stop.
@@ -155,6 +156,7 @@ func (c *upCmd) runPipeline(ctx context.Context, e *env, n network, started *pha
 	if err != nil {
 		return err
 	}
+	c.probeEvery = c.ProbeEvery
 	server, closeConn, err := newServer(n, c.countingFlags, c.apiFlags, who, secret, e, registry)
 	if err != nil {
 		return err

@@ -49,7 +49,7 @@ func TestUpStartsFromAnEmptyDirectoryAndServes(t *testing.T) {
 		t.Errorf("dev.json says %s, the API is at %s", access.URL, s.api.url)
 	}
 	for _, endpoint := range []string{"readyz", "healthz", "metrics"} {
-		if err := probe(s.ops, endpoint); err != nil {
+		if err := storetest.Probe(s.ops, endpoint); err != nil {
 			t.Errorf("/%s: %v", endpoint, err)
 		}
 	}
@@ -65,7 +65,7 @@ func TestUpStartsFromAnEmptyDirectoryAndServes(t *testing.T) {
 			t.Errorf("with the token %q /v1/me answered %v instead of 401", token, err)
 		}
 	}
-	if printed := s.up.stdout.String(); !strings.Contains(printed, s.api.url) {
+	if printed := s.up.Stdout.String(); !strings.Contains(printed, s.api.url) {
 		t.Errorf("up did not print its address: %q", printed)
 	}
 }
@@ -77,13 +77,13 @@ func TestUpKeepsItsDataAndTokenOverRestarts(t *testing.T) {
 	mustRun(t, "grant", "ws_kept", "1000", "--kafka-brokers", s.broker)
 	awaitRemaining(t, s.api, "ws_kept", 1000_000_000)
 
-	group := s.up.pid()
+	group := s.up.PID()
 	began := time.Now()
-	if code := s.up.stop(); code != 0 {
+	if code := s.up.Stop(); code != 0 {
 		t.Errorf("after SIGTERM up exited with %d", code)
 	}
 	t.Logf("stopped %s after SIGTERM", time.Since(began).Round(time.Millisecond))
-	left, err := groupMembers(group)
+	left, err := storetest.GroupMembers(group)
 	if err != nil || len(left) > 0 {
 		t.Errorf("after SIGTERM these are left: %q, %v", left, err)
 	}
@@ -102,7 +102,7 @@ func TestUpKeepsItsDataAndTokenOverRestarts(t *testing.T) {
 		t.Errorf("dev.json was %v before the restart and is %v", before, after)
 	}
 	awaitRemaining(t, s.api, "ws_kept", 1000_000_000)
-	s.up.kill()
+	s.up.Kill()
 	s.start()
 	t.Logf("ready %s after kill -9 and start", s.readyIn.Round(time.Millisecond))
 	if after := s.access(); after != before {
@@ -124,24 +124,24 @@ func TestUpStopsCleanlyWhenItsWholeGroupIsSignalled(t *testing.T) {
 			return l.inserted > 0, err
 		})
 		_ = tables.Close()
-		group := s.up.pid()
+		group := s.up.PID()
 		began := time.Now()
 		if err := syscall.Kill(-group, signal); err != nil {
 			t.Fatal(err)
 		}
-		if code := s.up.wait(); code != 0 {
+		if code := s.up.Wait(); code != 0 {
 			t.Errorf("after %s to its group up exited with %d", signal, code)
 		}
 		t.Logf("under load stopped %s after %s to the group", time.Since(began).Round(time.Millisecond), signal)
-		if left, err := groupMembers(group); err != nil || len(left) > 0 {
+		if left, err := storetest.GroupMembers(group); err != nil || len(left) > 0 {
 			t.Errorf("after %s to its group these are left: %q, %v", signal, left, err)
 		}
 		for _, complaint := range []string{"level=ERROR", "level=WARN"} {
-			if lines := s.up.stderr.lines(complaint); len(lines) > 0 {
+			if lines := s.up.Stderr.Lines(complaint); len(lines) > 0 {
 				t.Errorf("a clean stop by %s complained:\n%s", signal, strings.Join(lines, "\n"))
 			}
 		}
-		load.kill()
+		load.Kill()
 	}
 }
 
@@ -155,14 +155,14 @@ func TestUpNamesTheFlagOfATakenPort(t *testing.T) {
 			t.Fatal(err)
 		}
 		s.launch()
-		code := s.up.wait()
+		code := s.up.Wait()
 		_ = taken.Close()
-		said := s.up.stderr.String()
+		said := s.up.Stderr.String()
 		last := said[strings.LastIndex(strings.TrimSpace(said), "\n")+1:]
 		if code != 1 || !strings.Contains(last, flag) || !strings.Contains(last, addr) {
 			t.Errorf("with the port of %s taken up exited with %d and said %q", flag, code, last)
 		}
-		if left, err := groupMembers(s.up.pid()); err != nil || len(left) > 0 {
+		if left, err := storetest.GroupMembers(s.up.PID()); err != nil || len(left) > 0 {
 			t.Errorf("with the port of %s taken up left %q, %v", flag, left, err)
 		}
 	}
@@ -174,13 +174,13 @@ func TestUpRefusesADataDirectoryInUse(t *testing.T) {
 	second := newStack(t)
 	second.flags[slices.Index(second.flags, "--data")+1] = s.data
 	second.launch()
-	if code := second.up.wait(); code != 1 {
+	if code := second.up.Wait(); code != 1 {
 		t.Errorf("a second up on the directory exited with %d", code)
 	}
-	if said := second.up.stderr.String(); !strings.Contains(said, s.data) || !strings.Contains(said, "--data") {
+	if said := second.up.Stderr.String(); !strings.Contains(said, s.data) || !strings.Contains(said, "--data") {
 		t.Errorf("the second up does not say what to do: %q", said)
 	}
-	if err := probe(s.ops, "readyz"); err != nil {
+	if err := storetest.Probe(s.ops, "readyz"); err != nil {
 		t.Errorf("the first up is disturbed: %v", err)
 	}
 }
@@ -205,10 +205,10 @@ func TestUnknownSettingsAreUsageErrors(t *testing.T) {
 		{"an impossible value", nil, []string{"simulate", "--duplicates", "2"}, "--duplicates"},
 	} {
 		p := startIn(t, c.environment, c.args...)
-		if code := p.wait(); code != 2 {
+		if code := p.Wait(); code != 2 {
 			t.Errorf("%s: exit code %d instead of 2", c.claim, code)
 		}
-		if said := p.stderr.String(); !strings.Contains(said, c.names) {
+		if said := p.Stderr.String(); !strings.Contains(said, c.names) {
 			t.Errorf("%s: the error does not name %s: %q", c.claim, c.names, said)
 		}
 	}

@@ -145,7 +145,7 @@ func TestEventsAndGrantsByHTTPCountOnceOverKills(t *testing.T) {
 		storetest.Wait(t, settleWithin, "a quarter more is acknowledged", func() (bool, error) {
 			return l.acked.Load() >= kill*total/4, nil
 		})
-		s.up.kill()
+		s.up.Kill()
 		s.start()
 	}
 	clients.Wait()
@@ -247,7 +247,7 @@ func TestServeWithoutBrokersSaysThatItCannotWrite(t *testing.T) {
 	if status, answer := reader.post("workspaces/ws_a/grants", "application/json", "", `{"credits":"1"}`); status != http.StatusServiceUnavailable || !strings.Contains(string(answer), `"writes_unavailable"`) {
 		t.Errorf("%d %s", status, answer)
 	}
-	if said := p.stderr.lines("no --kafka-brokers"); len(said) != 1 {
+	if said := p.Stderr.Lines("no --kafka-brokers"); len(said) != 1 {
 		t.Errorf("it said %q", said)
 	}
 }

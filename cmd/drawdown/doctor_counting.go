@@ -1,0 +1,221 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
+)
+
+// epochs looks whether what is configured is what has been counted.
+func (x *examination) epochs(ctx context.Context) error {
+	return x.rows(ctx, "SELECT arraySort(groupUniqArray(epoch)) FROM ingest_batches", func(rows driver.Rows) error {
+		var known []uint32
+		if err := rows.Scan(&known); err != nil {
+			return err
+		}
+		if len(known) > 0 && known[len(known)-1] != x.Epoch {
+			newest := known[len(known)-1]
+			x.found("epoch", "database "+x.Database, fmt.Sprintf("the newest epoch with events is %d, configured is %d", newest, x.Epoch), "drawdown consume --epoch %d   # or go on with %d if the topics were made anew", newest, x.Epoch)
+		}
+		return nil
+	})
+}
+
+// positions compares what is done with where the logs end.
+func (x *examination) positions(ctx context.Context) error {
+	if x.client == nil {
+		return nil
+	}
+	now, known := x.env.Now(), 0
+	err := x.rows(ctx, `SELECT topic, kpart, max(next_offset), max(at) FROM ingest_progress WHERE epoch = ? GROUP BY topic, kpart ORDER BY topic, kpart`, func(rows driver.Rows) error {
+		var (
+			topic string
+			id    uint16
+			next  uint64
+			said  time.Time
+		)
+		if err := rows.Scan(&topic, &id, &next, &said); err != nil {
+			return err
+		}
+		parts := x.log.parts[topic]
+		if int(id) >= len(parts) {
+			return nil
+		}
+		known++
+		where, at := fmt.Sprintf("%s/%d", topic, id), parts[id]
+		if at.committed > int64(next) {
+			x.found("ledger", where, fmt.Sprintf("the group is at offset %d, the ledger of batches ends at %d: what is between was never counted", at.committed, next), "drawdown consume --resume-from-ledger")
+		}
+		// A consumer that gets on says so every second, even with nothing to do.
+		if lag, still := at.end-int64(next), now.Sub(said); lag > 0 && still > x.StuckAfter {
+			x.found("progress", where, fmt.Sprintf("%d records wait and nothing has moved for %s", lag, still.Round(time.Second)), "curl -s http://CONSUMER:8081/readyz   # says why it stands; drawdown consume starts another")
+		}
+		return nil
+	}, x.Epoch)
+	if err != nil || x.conn == nil {
+		return err
+	}
+	for topic, parts := range x.log.parts {
+		for id, p := range parts {
+			if p.committed < 0 && p.end > p.start && known == 0 {
+				x.found("progress", fmt.Sprintf("%s/%d", topic, id), fmt.Sprintf("%d records wait and none was ever counted", p.end-p.start), "drawdown consume --kafka-group %s --epoch %d", x.Group, x.Epoch)
+			}
+		}
+	}
+	return nil
+}
+
+// ledgerGaps looks whether the ledger of batches is whole: a partition's ranges
+// follow one another. Only where they do not add up are they looked at one by one.
+func (x *examination) ledgerGaps(ctx context.Context) error {
+	type partition struct {
+		topic string
+		id    uint16
+	}
+	var off []partition
+	err := x.rows(ctx, `SELECT topic, kpart FROM ingest_batches WHERE epoch = ? GROUP BY topic, kpart
+		HAVING sum(last - first + 1) != max(last) - min(first) + 1 ORDER BY topic, kpart`, func(rows driver.Rows) error {
+		var p partition
+		err := rows.Scan(&p.topic, &p.id)
+		off = append(off, p)
+		return err
+	}, x.Epoch)
+	if err != nil {
+		return err
+	}
+	for _, p := range off {
+		// Rows that are alike come from a retry past the window of tokens.
+		err := x.rows(ctx, `SELECT toInt64(assumeNotNull(before)) + 1, toInt64(first) - 1, first > assumeNotNull(before) + 1 FROM (
+				SELECT first, lagInFrame(toNullable(last)) OVER (ORDER BY first, last ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW) AS before
+				FROM (SELECT DISTINCT first, last FROM ingest_batches WHERE topic = ? AND epoch = ? AND kpart = ?))
+			WHERE first != before + 1 ORDER BY first LIMIT 3`, func(rows driver.Rows) error {
+			var (
+				from, to int64
+				gap      bool
+			)
+			if err := rows.Scan(&from, &to, &gap); err != nil {
+				return err
+			}
+			where := fmt.Sprintf("%s/%d", p.topic, p.id)
+			if gap {
+				x.found("ledger", where, fmt.Sprintf("offsets %d to %d are missing in the ledger of batches: whether they were counted is not known", from, to),
+					"drawdown consume --replay %s/%d..%d   # while no other consumer runs; counts what was not", where, from, to)
+			} else {
+				x.found("ledger", where, fmt.Sprintf("offset %d is in two ranges of the ledger of batches: it may have been counted twice", to+1),
+					"drawdown consume --replay %s/%d..%d   # while no other consumer runs; removes what is there twice", where, to+1, from-1)
+			}
+			return nil
+		}, p.topic, x.Epoch, p.id)
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// routing looks for producers that choose partitions in another way.
+func (x *examination) routing(ctx context.Context) error {
+	return x.rows(ctx, `SELECT topic, sum(rerouted) AS moved, sum(records) FROM ingest_batches
+		WHERE epoch = ? AND last_time > now() - INTERVAL 1 DAY GROUP BY topic HAVING moved > 0 ORDER BY topic`, func(rows driver.Rows) error {
+		var (
+			topic          string
+			moved, records uint64
+		)
+		if err := rows.Scan(&topic, &moved, &records); err != nil {
+			return err
+		}
+		x.found("routing", topic, fmt.Sprintf("%d of the %d records of the last day came to the wrong partition and had to be sent again: a producer does not partition by murmur2 of the workspace_id", moved, records),
+			"echo partitioner=murmur2_random   # in the configuration of the producer (librdkafka), with key = workspace_id")
+		return nil
+	}, x.Epoch)
+}
+
+// clocksOfProducers looks at what was refused over its time.
+func (x *examination) clocksOfProducers(ctx context.Context) error {
+	return x.rows(ctx, `SELECT code, count(), any(workspace_id), uniqExact(workspace_id) FROM rejections
+		WHERE code IN ('in_future', 'misrouted') AND inserted_at > now() - INTERVAL 1 DAY GROUP BY code ORDER BY code`, func(rows driver.Rows) error {
+		var (
+			code, workspace string
+			n, workspaces   uint64
+		)
+		if err := rows.Scan(&code, &n, &workspace, &workspaces); err != nil {
+			return err
+		}
+		what := "its producer's clock is ahead"
+		if code == "misrouted" {
+			what = "they came to the wrong partition twice"
+		}
+		x.found("rejections", fmt.Sprintf("%s and %d other workspaces", workspace, workspaces-1), fmt.Sprintf("%d records of the last day were rejected as %s: %s", n, code, what), "drawdown rejections list --code %s --since 1d   # then, with the cause gone, replay", code)
+		return nil
+	})
+}
+
+// drift looks at what the audit has found and not settled.
+func (x *examination) drift(ctx context.Context) error {
+	there := false
+	err := x.rows(ctx, "SELECT count() > 0 FROM system.tables WHERE database = currentDatabase() AND name = 'audits'", func(rows driver.Rows) error { return rows.Scan(&there) })
+	if err != nil || !there {
+		return err
+	}
+	return x.rows(ctx, `SELECT topic, kpart, what, state, count() FROM audits FINAL WHERE epoch = ? AND state IN ('drift', 'unprovable')
+		GROUP BY topic, kpart, what, state ORDER BY topic, kpart, what`, func(rows driver.Rows) error {
+		var (
+			topic, what, state string
+			id                 uint16
+			n                  uint64
+		)
+		if err := rows.Scan(&topic, &id, &what, &state, &n); err != nil {
+			return err
+		}
+		if state == "drift" {
+			x.found("drift", fmt.Sprintf("%s, %s/%d", what, topic, id), fmt.Sprintf("the audit has found %d differences that are not mended yet", n), "drawdown audit   # shows them; a running consumer mends what it sees twice")
+		} else {
+			x.found("unprovable", fmt.Sprintf("%s, %s/%d", what, topic, id), fmt.Sprintf("%d differences cannot be mended, because Kafka has no more of what was sent", n), "drawdown audit --json   # shows them")
+		}
+		return nil
+	}, x.Epoch)
+}
+
+// parkedSample is a line of a consumer's metrics.
+var parkedSample = regexp.MustCompile(`^drawdown_consumer_parked\{partition="(\d+)",reason="([^"]*)",topic="([^"]*)"\} 1$`)
+
+// parked asks the consumers that are named.
+func (x *examination) parked(ctx context.Context) error {
+	for _, ops := range x.Ops {
+		if err := x.askOps(ctx, ops); err != nil {
+			x.found("ops", ops, err.Error(), "drawdown consume --ops-listen %s", ops)
+		}
+	}
+	return nil
+}
+
+func (x *examination) askOps(ctx context.Context, ops string) (err error) {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+strings.TrimPrefix(ops, "http://")+"/metrics", http.NoBody)
+	if err != nil {
+		return fmt.Errorf("it is no address: %w", err)
+	}
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return fmt.Errorf("the ops port does not answer: %w", err)
+	}
+	defer func() { err = errors.Join(err, response.Body.Close()) }()
+	var seen []string
+	lines := bufio.NewScanner(response.Body)
+	for lines.Scan() {
+		found := parkedSample.FindStringSubmatch(lines.Text())
+		if found == nil || slices.Contains(seen, lines.Text()) {
+			continue
+		}
+		seen = append(seen, lines.Text())
+		x.found("parked", fmt.Sprintf("%s/%s", found[3], found[1]), fmt.Sprintf("the partition is parked: %s", found[2]), "curl -s http://%s/readyz   # says what to do; then restart that consumer", ops)
+	}
+	return lines.Err()
+}
