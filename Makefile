@@ -16,10 +16,10 @@ PAGE_TOOLS := $(DASHBOARD)/node_modules/.package-lock.json
 PAGE_FILES := $(shell git ls-files -co --exclude-standard $(DASHBOARD) 2>/dev/null | grep -vE '\.go$$|/browser/|\.test\.tsx?$$|/dist/')
 GO_FILES := $(shell git ls-files -co --exclude-standard '*.go' '*.sql' '*.html' '*.css' '*.json' 2>/dev/null)
 
-.PHONY: help run build engine issuer broker system page page-test browser test race lint check generate bench fuzz fmt clean
+.PHONY: help run build engine issuer broker system page page-test browser pictures test race faults faults-removals lint check generate bench fuzz fmt clean
 
 help: ## List the targets.
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: build engine ## Run everything on this machine with demo data until Ctrl-C.
 	@exec $(BIN)/drawdown up $(UP_FLAGS)
@@ -79,6 +79,9 @@ page-test: $(PAGE_TOOLS) ## Check the page's types and test its logic.
 browser: build engine ## Test the page in Chromium against the whole of Drawdown (required when CI is set).
 	npm --prefix $(DASHBOARD) run --silent browser
 
+pictures: build engine ## Write the pictures of the README, docs/credits*.png, from the demo.
+	PICTURES=1 npm --prefix $(DASHBOARD) run --silent browser -- browser/screens.test.ts -t 'pictures of the README'
+
 # The race detector slows what it watches: it runs over the packages with
 # goroutines, with their shorter tests.
 race: engine issuer ## Run the shorter tests under the race detector (needs a C compiler).
@@ -87,6 +90,15 @@ race: engine issuer ## Run the shorter tests under the race detector (needs a C 
 		CGO_ENABLED=1 go test -race -short -timeout 25m -run "Producer|Simulat|Import" ./cmd/drawdown; \
 	elif [ -n "$$CI" ]; then echo "a C compiler is required in CI for the race detector" >&2; exit 1; \
 	else echo "NOTE: no C compiler: the race detector is skipped" >&2; fi
+
+FAULTS ?= 100
+BROKER ?= kfake
+
+faults: engine broker ## Bring FAULTS=n faults over everything and compare every total; SEED=s replays, BROKER=kfake or kafka.
+	FAULTS=$(FAULTS) SEED=$(SEED) BROKER=$(BROKER) FAULTS_REPORT=$(CURDIR)/docs/faults.md go test ./internal/faults -count=1 -timeout 24h -v -run '^TestCampaign$$'
+
+faults-removals: engine ## Take one safeguard after another away and require that the campaign notices.
+	internal/faults/removals/run.sh $(CURDIR)/docs/faults.md
 
 lint: $(LINTER) $(PAGE_TOOLS) ## Check format, vet, golangci-lint and that generated files are up to date.
 	@unformatted=$$(gofmt -l $$(git ls-files '*.go')); if [ -n "$$unformatted" ]; then echo "gofmt -w is needed for: $$unformatted" >&2; exit 1; fi
