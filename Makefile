@@ -13,8 +13,8 @@ TEST_FLAGS ?=
 DASHBOARD := queryapi/dashboard
 PAGE := $(DASHBOARD)/dist/index.html
 PAGE_TOOLS := $(DASHBOARD)/node_modules/.package-lock.json
-PAGE_FILES := $(shell git ls-files -co --exclude-standard $(DASHBOARD) 2>/dev/null | grep -vE '\.go$$|/browser/|\.test\.tsx?$$|/dist/')
-GO_FILES := $(shell git ls-files -co --exclude-standard '*.go' '*.sql' '*.html' '*.css' '*.json' 2>/dev/null)
+PAGE_FILES := $(wildcard $(shell git ls-files -co --exclude-standard $(DASHBOARD) 2>/dev/null | grep -vE '\.go$$|/browser/|\.test\.tsx?$$|/dist/'))
+GO_FILES := $(wildcard $(shell git ls-files -co --exclude-standard '*.go' '*.sql' '*.html' '*.css' '*.json' 2>/dev/null))
 
 .PHONY: help run build engine issuer broker system page page-test browser pictures test race faults faults-removals lint check generate bench fuzz fmt clean
 
