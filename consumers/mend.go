@@ -2,6 +2,7 @@ package consumers
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"hash/fnv"
 	"math"
@@ -65,8 +66,20 @@ func (p *partition) mend(ctx context.Context, b *batch) error {
 // returns how many keys differed, and the last token. It is exact because a
 // workspace has one partition and its owner is here: nobody else adds to these
 // buckets meanwhile. token begins the tokens, which go on with a hash of what
-// they mend.
+// they mend. Where a rollup is made anew, the new table is mended before it.
 func (p *partition) mendRollups(ctx context.Context, touched []interval, levels []rollup.Level, token func(table string) string) (mended mending, err error) {
+	for attempt := 1; ; attempt++ {
+		mended, err = p.mendLevels(ctx, touched, p.withAnew(levels), token)
+		if !errors.Is(err, errAnewOver) || attempt > repairAttempts {
+			return mended, err
+		}
+		if err := p.lookForRebuilds(ctx); err != nil {
+			return mended, err
+		}
+	}
+}
+
+func (p *partition) mendLevels(ctx context.Context, touched []interval, levels []rollup.Level, token func(table string) string) (mended mending, err error) {
 	for i := range levels {
 		l := &levels[i]
 		for attempt := 1; ; attempt++ {
@@ -82,15 +95,23 @@ func (p *partition) mendRollups(ctx context.Context, touched []interval, levels 
 			}
 			p.c.log.Warn("a rollup differs from its source and is mended", "table", l.Table, "partition", p.String(), "token", token(l.Table), "keys", len(diffs))
 			p.c.metrics.repairs.WithLabelValues(l.Table).Add(float64(len(diffs)))
-			in, hash := rollupInput(diffs, l.Total)
-			mended.keys += len(diffs)
-			mended.token = fmt.Sprintf("%s/mend-%d-%016x", token(l.Table), attempt, hash)
-			if _, err := p.insert(ctx, l.Table, mended.token, in); err != nil {
+			n, err := p.addDifferences(ctx, l, token(l.Table)+"/mend", attempt, diffs)
+			if err != nil {
 				return mended, err
 			}
+			mended.keys += len(diffs)
+			mended.token = n
 		}
 	}
 	return mended, nil
+}
+
+// addDifferences puts them into a rollup, under a token that names what they are.
+func (p *partition) addDifferences(ctx context.Context, l *rollup.Level, token string, attempt int, diffs []difference) (used string, err error) {
+	in, hash := rollupInput(diffs, l.Total)
+	used = fmt.Sprintf("%s-%d-%016x", token, attempt, hash)
+	_, err = p.insert(ctx, l.Table, used, in)
+	return used, err
 }
 
 // mending is what mendRollups did.
@@ -132,6 +153,12 @@ func (p *partition) differences(ctx context.Context, intervals []interval, l *ro
 		return nil, err
 	}
 	const condition = "s.workspace_id IN (SELECT workspace_id FROM touched) AND (s.workspace_id, {bucket}) IN (SELECT workspace_id, bucket FROM touched)"
+	return p.differencesIn(ctx, condition, touched, from, to, l)
+}
+
+// differencesIn are those of the rows that condition, which reads the table
+// touched, restricts, in buckets that start in [from, to).
+func (p *partition) differencesIn(ctx context.Context, condition string, touched *ext.Table, from, to int64, l *rollup.Level) ([]difference, error) {
 	query := `SELECT workspace_id, start, campaign_id, action, sum(c) - sum(cf) AS dc, sum(r) - sum(rf) AS dr, sum(n) - sum(nf) AS dn FROM (` + l.Compared(condition) + `)
 		GROUP BY workspace_id, start, campaign_id, action HAVING dc != 0 OR dr != 0 OR dn != 0
 		ORDER BY workspace_id, start, campaign_id, action`

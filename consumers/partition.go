@@ -30,6 +30,7 @@ type partition struct {
 	staged  stage
 	pos     int64  // next offset to take in; the builder's own
 	build   *batch // being filled
+	anew    []anew // rollups that are made anew; of whoever inserts
 
 	mu        sync.Mutex
 	recovered bool
@@ -48,6 +49,7 @@ type partition struct {
 	said      kafka.OffsetCommit // what was committed last
 	repairs   []audits.Finding   // confirmed by the audit, to be mended between two batches
 	repairing bool               // some were given and are not all settled
+	look      bool               // for rollups that are made anew
 }
 
 // parkError stops one partition and says why; the others go on. Only a new
@@ -432,6 +434,11 @@ func (p *partition) insertLoop(ctx context.Context, built <-chan struct{}) error
 	for draining := false; ; {
 		if todo := p.takeRepairs(); len(todo) > 0 && !draining {
 			if err := p.repair(ctx, todo); err != nil {
+				return err
+			}
+		}
+		if !draining && p.takeLook() {
+			if err := p.makeAnew(ctx); err != nil {
 				return err
 			}
 		}

@@ -25,6 +25,9 @@ func (p *partition) recover(ctx context.Context, committed committedOffset) erro
 	if err := p.c.orphans.wait(ctx, p.topic, p.id); err != nil {
 		return errOver
 	}
+	if err := p.lookForRebuilds(ctx); err != nil {
+		return err
+	}
 	in, err := parseIntent(committed.metadata, committed.offset)
 	if err != nil {
 		return park("intent_unreadable", "%w; another program has committed offsets of group %s", err, p.c.Group)

@@ -51,6 +51,7 @@ func (c *Consumer) repairLoop(ctx context.Context) {
 			continue
 		}
 		began := c.now()
+		c.lookForRebuilds(ctx)
 		found, err := c.confirmed(ctx)
 		if err != nil {
 			c.readErrors.note("cannot read what the audit has found, trying again", err)

@@ -73,6 +73,7 @@ func (p *partition) shadow(ctx context.Context, s span) (b *batch, q *partition,
 		return nil, nil, nil, fmt.Errorf("offsets %s are too many for one range", s)
 	}
 	q = newPartition(p.gen, p.role, p.id)
+	q.anew = p.anew
 	w := where{epoch: p.c.Epoch, kpart: uint16(p.id), partitions: p.c.Partitions}
 	q.filter, err = retryRead(ctx, p, p.c.readErrors, func(ctx context.Context) (filter, error) {
 		if p.role == schemas.ConsumptionTopic {
@@ -179,7 +180,7 @@ func (p *partition) verifyRange(ctx context.Context, b *batch, token func(table 
 	}
 	done.deleted += n.deleted
 	done.inserted += n.inserted
-	return done, p.mendTouched(ctx, touched, token, &done)
+	return done, p.mendTouched(ctx, touched, 0, token, &done)
 }
 
 // touch says, before raw rows are removed or put in, that the hours of their
@@ -197,10 +198,10 @@ func (p *partition) touch(ctx context.Context, minutes []interval) error {
 	})
 }
 
-// mendTouched mends the rollups in minutes whose raw rows have changed. What
-// minutes should hold is not known where raw events may have aged out or are
-// missing for good: there the minutes are taken for right.
-func (p *partition) mendTouched(ctx context.Context, touched []interval, token func(table string) string, done *changes) error {
+// mendTouched mends the rollups, from one of the levels on, in minutes whose raw
+// rows have changed. What minutes should hold is not known where raw events may
+// have aged out or are missing for good: there the minutes are taken for right.
+func (p *partition) mendTouched(ctx context.Context, touched []interval, from int, token func(table string) string, done *changes) error {
 	before, err := p.provableFrom(ctx)
 	if err != nil {
 		return err
@@ -216,7 +217,7 @@ func (p *partition) mendTouched(ctx context.Context, touched []interval, token f
 	for _, part := range []struct {
 		touched []interval
 		levels  []rollup.Level
-	}{{known, rollup.Levels}, {unknown, rollup.Levels[1:]}} {
+	}{{known, rollup.Levels[from:]}, {unknown, rollup.Levels[max(from, 1):]}} {
 		mended, err := p.mendRollups(ctx, part.touched, part.levels, token)
 		done.mended += mended.keys
 		done.token = cmp.Or(mended.token, done.token)

@@ -76,6 +76,9 @@ func (p *partition) replayHere(ctx context.Context, job *replaying) {
 }
 
 func (p *partition) replayRanges(ctx context.Context, what Replay) (out []Replayed, err error) {
+	if err := p.lookForRebuilds(ctx); err != nil {
+		return nil, err
+	}
 	if err := p.waitForInserts(ctx); err != nil {
 		return nil, err
 	}

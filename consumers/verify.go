@@ -149,6 +149,9 @@ func (p *partition) readAnew(ctx context.Context, query string, params clickhous
 		if ctx.Err() != nil {
 			return errOver
 		}
+		if p.isGone(err.Error(), err) {
+			return errAnewOver
+		}
 		if lastingCode(err) != 0 && refused >= lastingLimit {
 			return park("query_refused", "ClickHouse refuses to be read back for %s: %w", p, err)
 		}
@@ -163,10 +166,14 @@ func (p *partition) readAnew(ctx context.Context, query string, params clickhous
 // one that a former owner has left behind may still reach a table or a view,
 // and what is compared while it does would be mended twice.
 func (p *partition) waitForInserts(ctx context.Context) error {
-	const query = `SELECT count() FROM system.processes WHERE startsWith(query_id, {prefix:String})`
+	return p.waitForRunning(ctx, "startsWith(query_id, {prefix:String})", clickhouse.Parameters{"prefix": p.queryID() + "/"})
+}
+
+// waitForRunning waits until no such statement runs on the server.
+func (p *partition) waitForRunning(ctx context.Context, condition string, params clickhouse.Parameters) error {
 	for wait := (backoff{}); ; {
 		var running uint64
-		err := p.read(ctx, query, clickhouse.Parameters{"prefix": p.queryID() + "/"}, func(rows driver.Rows) error { return rows.Scan(&running) })
+		err := p.read(ctx, "SELECT count() FROM system.processes WHERE "+condition, params, func(rows driver.Rows) error { return rows.Scan(&running) })
 		if err != nil || running == 0 {
 			return err
 		}

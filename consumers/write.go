@@ -8,6 +8,8 @@ import (
 
 	"github.com/ClickHouse/ch-go/proto"
 	"github.com/segmentio/kafka-go"
+
+	"github.com/drawdown/drawdown/schemas/rollup"
 )
 
 // write brings a batch whose intent stands into ClickHouse, in the order of
@@ -28,10 +30,16 @@ func (p *partition) write(ctx context.Context, b *batch) error {
 		}
 		doubtful = doubtful || !atOnce
 	}
-	if doubtful {
-		if err := p.verify(ctx, b); err != nil {
-			return err
-		}
+	exchanged, err := p.exchanged(ctx)
+	switch {
+	case err != nil:
+	case doubtful:
+		err = p.verify(ctx, b)
+	case exchanged < len(rollup.Levels):
+		err = p.mendAnew(ctx, b, exchanged)
+	}
+	if err != nil {
+		return err
 	}
 	return p.writeRest(ctx, b)
 }
@@ -77,6 +85,9 @@ func (p *partition) insert(ctx context.Context, table, token string, in proto.In
 		}
 		if errors.Is(err, errOver) || ctx.Err() != nil {
 			return false, errOver
+		}
+		if p.isGone(table, err) {
+			return false, errAnewOver
 		}
 		p.c.metrics.insertErrors.WithLabelValues(table).Inc()
 		p.c.storeErrors.note("cannot insert, trying again", err)

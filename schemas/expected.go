@@ -13,6 +13,8 @@ type ExpectedTable struct {
 	Name string
 	// Into is the table that a materialized view writes to; empty: no such view.
 	Into string
+	// Query is what a materialized view selects.
+	Query string
 	// Settings are those of the protocol that it must have, by name: of a
 	// table that deduplicates its window, and what makes a part durable.
 	Settings map[string]string
@@ -48,6 +50,7 @@ func ExpectedTables(cluster string) ([]ExpectedTable, error) {
 			table := ExpectedTable{Name: found[2], Settings: map[string]string{}, Partitioned: strings.Contains(found[0], "\nPARTITION BY")}
 			if found[1] == "MATERIALIZED VIEW" {
 				table.Into = found[3]
+				_, table.Query, _ = strings.Cut(strings.TrimSuffix(found[0], ";"), " AS\n")
 			}
 			if found[1] == "TABLE" {
 				for _, setting := range protocolChoice.FindAllStringSubmatch(found[0], -1) {

@@ -175,11 +175,11 @@ func (x *examination) views(ctx context.Context) error {
 		at := slices.IndexFunc(fed, func(v view) bool { return v.name == table.Name })
 		switch {
 		case at < 0:
-			x.found("views", table.Name, fmt.Sprintf("the view is not there: %s gets nothing", table.Into), "%s", x.sql("ATTACH TABLE %s", table.Name)+"   # if it was detached, else make it as schemas/migrations has it, while no consumer runs; then drawdown migrate --rebuild "+table.Into)
+			x.found("views", table.Name, fmt.Sprintf("the view is not there: %s gets nothing", table.Into), "%s", x.sql("ATTACH TABLE %s", table.Name)+"   # if it was detached, else make it as schemas/migrations has it, while no consumer runs; then start them and drawdown migrate --rebuild "+table.Into)
 		case len(fed) > 1:
-			x.found("views", table.Into, fmt.Sprintf("%d views write into it: everything is counted as often", len(fed)), "%s", x.sql("DROP VIEW %s", fed[(at+1)%len(fed)].name)+"   # while no consumer runs; then drawdown migrate --rebuild "+table.Into)
+			x.found("views", table.Into, fmt.Sprintf("%d views write into it: everything is counted as often", len(fed)), "%s", x.sql("DROP VIEW %s", fed[(at+1)%len(fed)].name)+"   # while no consumer runs; then start them and drawdown migrate --rebuild "+table.Into)
 		case table.Into == "usage_1m" && !strings.Contains(fed[at].definition, "repair = 0"):
-			x.found("views", table.Name, "it does not skip repaired rows, which are mended in the rollups as well: they are counted twice", "%s", x.sql("SHOW CREATE VIEW %s", table.Name)+"   # make it anew as schemas/migrations has it, while no consumer runs; then drawdown migrate --rebuild "+table.Into)
+			x.found("views", table.Name, "it does not skip repaired rows, which are mended in the rollups as well: they are counted twice", "%s", x.sql("SHOW CREATE VIEW %s", table.Name)+"   # make it anew as schemas/migrations has it, while no consumer runs; then start them and drawdown migrate --rebuild "+table.Into)
 		}
 	}
 	return nil
@@ -365,6 +365,31 @@ func (x *examination) clock(ctx context.Context) error {
 		half := time.Since(before) / 2
 		if skew := theirs.Sub(asked.Add(half)); skew.Abs() > x.MaxSkew+half {
 			x.found("clock", "ClickHouse", fmt.Sprintf("its clock is %s from this machine's", skew.Round(time.Millisecond)), "chronyc makestep   # on the machine that is wrong")
+		}
+		return nil
+	})
+}
+
+// rebuildStillFor is how long nothing of a rebuild is filled in, while the
+// command runs, by owners that look every five seconds.
+const rebuildStillFor = 10 * time.Minute
+
+// rebuilds looks for a rollup that was being made anew when the command was
+// stopped: every INSERT goes into both tables until it is finished.
+func (x *examination) rebuilds(ctx context.Context) error {
+	const query = `SELECT toString(r.rollup), greatest(r.at, ifNull(p.at, r.at)) AS moved FROM (SELECT number, rollup, at FROM rebuilds FINAL WHERE step < 2) AS r
+		LEFT JOIN (SELECT number, toNullable(max(at)) AS at FROM rebuild_pieces GROUP BY number) AS p ON p.number = r.number`
+	return x.rows(ctx, query, func(rows driver.Rows) error {
+		var (
+			table string
+			moved time.Time
+		)
+		if err := rows.Scan(&table, &moved); err != nil {
+			return err
+		}
+		if still := x.env.Now().Sub(moved); still > rebuildStillFor {
+			x.found("rebuild", table, fmt.Sprintf("it was being made anew, and nothing has been done for %s", still.Round(time.Second)), "%s",
+				"drawdown migrate --rebuild "+table+"   # goes on; with --give-up it keeps the old table")
 		}
 		return nil
 	})

@@ -156,6 +156,10 @@ func TestDoctorNamesWhatIsWrongAndWhatCuresIt(t *testing.T) {
 			want: finding{"views", "usage_1d", "2 views", "DROP VIEW copy_view"}, undo: sql("DROP TABLE copy_view SYNC"),
 		},
 		{
+			name: "a rebuild that nobody finishes", make: sql("INSERT INTO rebuilds (number, rollup, step, at) VALUES (1, 'usage_1d', 1, now64(3) - 1000)"),
+			want: finding{"rebuild", "usage_1d", "nothing has been done", "drawdown migrate --rebuild usage_1d"}, undo: sql("TRUNCATE TABLE rebuilds"),
+		},
+		{
 			name: "a newer database", make: sql("INSERT INTO goose_db_version (version_id, is_applied) VALUES (99999, 1)"),
 			want: finding{"migrations", "database drawdown", "99999", "newer release"}, undo: sql("INSERT INTO goose_db_version (version_id, is_applied, tstamp) VALUES (99999, 0, now() + 5)"),
 		},

@@ -22,7 +22,7 @@ type kind struct {
 	run func(c *campaign) (what string)
 }
 
-var kinds = slices.Concat(processKinds, storeKinds, loadKinds, groupKinds)
+var kinds = slices.Concat(processKinds, storeKinds, loadKinds, groupKinds, rebuildKinds)
 
 var processKinds = []*kind{
 	{name: "consumer killed", run: killConsumer},
