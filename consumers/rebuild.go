@@ -47,23 +47,24 @@ func (p *partition) isGone(text string, err error) bool {
 }
 
 // lookForRebuilds has the partitions look whether a rollup is made anew, if one
-// is or was.
-func (c *Consumer) lookForRebuilds(ctx context.Context) {
+// is or was, and reports that: then it is worth while to look again soon.
+func (c *Consumer) lookForRebuilds(ctx context.Context) (open bool) {
 	const query = `SELECT (SELECT count() FROM rebuilds FINAL WHERE step = 1) + (SELECT count() FROM rebuild_pieces FINAL WHERE epoch = {epoch:UInt32} AND piece = 0 AND step = 1)`
-	var open uint64
+	var n uint64
 	began := c.now()
-	err := c.db.QueryRow(clickhouse.Context(ctx, clickhouse.WithParameters(clickhouse.Parameters{"epoch": fmt.Sprint(c.Epoch)})), query).Scan(&open)
+	err := c.db.QueryRow(clickhouse.Context(ctx, clickhouse.WithParameters(clickhouse.Parameters{"epoch": fmt.Sprint(c.Epoch)})), query).Scan(&n)
 	if err != nil {
 		c.readErrors.note("cannot read which rollups are made anew, trying again", err)
-		return
+		return false
 	}
 	c.readErrors.clearSince("reads are answered again", began)
-	if open == 0 {
-		return
+	if n == 0 {
+		return false
 	}
 	for _, p := range c.partitions() {
 		p.lookSoon()
 	}
+	return true
 }
 
 // lookSoon has the inserter look between two batches.
@@ -171,11 +172,6 @@ func (p *partition) makeAnew(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	for i := range was {
-		if said[was[i].Number] == 0 { // it was begun in an earlier epoch
-			said[was[i].Number] = rebuilds.Known
-		}
-	}
 	under := make(map[uint32]bool, len(p.anew))
 	for i := range p.anew {
 		a := &p.anew[i]
@@ -188,6 +184,11 @@ func (p *partition) makeAnew(ctx context.Context) error {
 			if err := p.sayPiece(ctx, a.Number, 0, rebuilds.Known); err != nil {
 				return err
 			}
+		}
+	}
+	for i := range was { // also what was over before anybody said so in this epoch
+		if number := was[i].Number; !under[number] && said[number] == 0 {
+			said[number] = rebuilds.Known
 		}
 	}
 	for number, step := range said {

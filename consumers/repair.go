@@ -18,6 +18,8 @@ import (
 const (
 	// repairEvery is how often confirmed findings of the audit are looked for.
 	repairEvery = 5 * time.Second
+	// rebuildEvery is the same while a rollup is made anew, which waits for it.
+	rebuildEvery = 500 * time.Millisecond
 	// repairsAtOnce bounds how long batches wait for repairs.
 	repairsAtOnce = 200
 	// repairFilterBytes is the memory for ids of a range that is built again: a
@@ -51,7 +53,11 @@ func (c *Consumer) repairLoop(ctx context.Context) {
 			continue
 		}
 		began := c.now()
-		c.lookForRebuilds(ctx)
+		every := c.RepairEvery
+		if c.lookForRebuilds(ctx) {
+			every = min(every, rebuildEvery)
+		}
+		ticker.Reset(every)
 		found, err := c.confirmed(ctx)
 		if err != nil {
 			c.readErrors.note("cannot read what the audit has found, trying again", err)

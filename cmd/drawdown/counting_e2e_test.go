@@ -30,13 +30,13 @@ func crc32Partition(key string, partitions int) int {
 	return int(crc32.ChecksumIEEE([]byte(key)) % uint32(partitions))
 }
 
-// produce sends one record to a partition and returns its offset.
-func produce(t testing.TB, client *kafka.Client, topic string, partition int, record kafka.Record) int64 {
+// produce sends records to a partition and returns the offset of the first.
+func produce(t testing.TB, client *kafka.Client, topic string, partition int, records ...kafka.Record) int64 {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	response, err := client.Produce(ctx, &kafka.ProduceRequest{
-		Topic: topic, Partition: partition, RequiredAcks: kafka.RequireAll, Records: kafka.NewRecordReader(record),
+		Topic: topic, Partition: partition, RequiredAcks: kafka.RequireAll, Records: kafka.NewRecordReader(records...),
 	})
 	if err == nil {
 		err = response.Error

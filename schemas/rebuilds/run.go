@@ -184,8 +184,8 @@ func (c *run) say(ctx context.Context, r Rebuild, step uint8) error {
 
 func (c *run) sayAs(ctx context.Context, r Rebuild, step uint8, token string) error {
 	ctx = clickhouse.Context(ctx, clickhouse.WithSettings(schemas.InsertOnce(token)))
-	err := c.Conn.Exec(ctx, "INSERT INTO rebuilds (number, rollup, step, run, copied_before, at) VALUES (?, ?, ?, ?, ?, ?)",
-		r.Number, r.Rollup, step, r.Run, r.CopiedBefore.Time(), c.Now())
+	err := c.Conn.Exec(ctx, "INSERT INTO rebuilds (number, rollup, step, run, copied_before, at) VALUES (?, ?, ?, ?, ?, fromUnixTimestamp64Milli(?))",
+		r.Number, r.Rollup, step, r.Run, r.CopiedBefore.Time(), c.Now().UnixMilli())
 	if err != nil {
 		return fmt.Errorf("cannot record rebuild %d of %s: %w", r.Number, r.Rollup, err)
 	}
