@@ -68,7 +68,7 @@ system: ## Install strace and Chromium, which tests use, where apt-get and root 
 		echo "installing $$missing"; apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq $$missing >/dev/null; fi
 
 test: engine page issuer broker system page-test ## Run every test with the real stores, in a browser and under the race detector.
-	go test -timeout 25m $(TEST_FLAGS) ./...
+	go test -timeout 45m $(TEST_FLAGS) ./...
 	$(MAKE) --no-print-directory browser
 	$(MAKE) --no-print-directory race
 
