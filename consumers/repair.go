@@ -87,19 +87,13 @@ func (c *Consumer) repairLoop(ctx context.Context) {
 func (c *Consumer) confirmed(ctx context.Context) (found []audits.Finding, err error) {
 	const query = audits.Query + ` AND state = 'drift' AND step = 2 ORDER BY workspace_id = '' DESC, topic, kpart, what != 'ingest_batches', first, what = 'usage_1m' DESC, hour`
 	ctx = clickhouse.Context(ctx, clickhouse.WithParameters(clickhouse.Parameters{"epoch": fmt.Sprint(c.Epoch)}))
-	rows, err := c.db.Query(ctx, query)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { err = errors.Join(err, rows.Close()) }()
-	for rows.Next() {
+	err = schemas.EachRow(ctx, c.db, query, func(scan func(...any) error) error {
 		var f audits.Finding
-		if err := f.Scan(rows.Scan); err != nil {
-			return nil, err
-		}
+		err := f.Scan(scan)
 		found = append(found, f)
-	}
-	return found, rows.Err()
+		return err
+	})
+	return found, err
 }
 
 // takeRepairs returns what is to be repaired now.
