@@ -53,6 +53,9 @@ func (c *Consumer) lookForRebuilds(ctx context.Context) (open bool) {
 	var n uint64
 	began := c.now()
 	err := c.db.QueryRow(clickhouse.Context(ctx, clickhouse.WithParameters(clickhouse.Parameters{"epoch": fmt.Sprint(c.Epoch)})), query).Scan(&n)
+	if ctx.Err() != nil {
+		return false
+	}
 	if err != nil {
 		c.readErrors.note("cannot read which rollups are made anew, trying again", err)
 		return false

@@ -59,6 +59,9 @@ func (c *Consumer) repairLoop(ctx context.Context) {
 		}
 		ticker.Reset(every)
 		found, err := c.confirmed(ctx)
+		if ctx.Err() != nil {
+			return
+		}
 		if err != nil {
 			c.readErrors.note("cannot read what the audit has found, trying again", err)
 			continue

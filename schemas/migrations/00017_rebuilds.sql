@@ -17,7 +17,7 @@ CREATE TABLE IF NOT EXISTS rebuilds $ON_CLUSTER
 ENGINE = $REPLICATEDReplacingMergeTree(step)
 ORDER BY number
 -- Of two runs that begin the same number one stands.
-SETTINGS $DEDUPLICATION_WINDOW = 1000, fsync_after_insert = 1, fsync_part_directory = 1;
+SETTINGS $DEDUPLICATION_WINDOW = 50000, fsync_after_insert = 1, fsync_part_directory = 1;
 
 -- What the owner of each partition fills in, between two batches.
 CREATE TABLE IF NOT EXISTS rebuild_pieces $ON_CLUSTER
@@ -38,4 +38,4 @@ CREATE TABLE IF NOT EXISTS rebuild_pieces $ON_CLUSTER
 ENGINE = $REPLICATEDReplacingMergeTree(step)
 -- An owner reads the pieces of its partition, in order.
 ORDER BY (number, epoch, kpart, piece)
-SETTINGS $DEDUPLICATION_WINDOW = 1000, fsync_after_insert = 1, fsync_part_directory = 1;
+SETTINGS $DEDUPLICATION_WINDOW = 50000, fsync_after_insert = 1, fsync_part_directory = 1;
