@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"maps"
 	"slices"
 	"testing"
 	"time"
@@ -423,5 +424,52 @@ func TestAuditLeavesMinutesOfAnEarlierEpoch(t *testing.T) {
 	r.cycle()
 	if all := r.findings("what = 'usage_1m'"); len(all) != 2 || all[0].State != audits.Unprovable || all[1].Step != audits.Confirmed {
 		t.Errorf("%+v", all)
+	}
+}
+
+// TestAuditComparesDaysWithFewEventsTogether has a day that is compared by the
+// hour between days that are compared together.
+func TestAuditComparesDaysWithFewEventsTogether(t *testing.T) {
+	r := newRig(t)
+	day := func(n int) schemas.Millis {
+		return schemas.MillisOf(time.Date(2026, 8, 1+n, 0, 0, 0, 0, time.UTC))
+	}
+	const dense, days = 10, 60
+	for _, n := range []int{0, 3, 9, 12, 59} {
+		r.count("ws_a", day(n).Time().Add(3*time.Hour), 10)
+	}
+	r.exec("INSERT INTO usage_1d (workspace_id, bucket, events) VALUES ('ws_b', toDateTime(?, 'UTC'), ?)", int64(day(dense))/1000, dayEvents+1)
+	want := []span{{day(0) + hourMillis, day(dense)}}
+	for hour := range schemas.Millis(24) {
+		want = append(want, span{day(dense) + hour*hourMillis, day(dense) + (hour+1)*hourMillis})
+	}
+	want = append(want, span{day(dense + 1), day(dense + 1 + maxDays)}, span{day(dense + 1 + maxDays), day(days) - hourMillis})
+	var got []span
+	for at := want[0].from; at < day(days)-hourMillis; {
+		s, err := r.worth(context.Background(), at, day(days)-hourMillis)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, at = append(got, s), s.to
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("compared together %v, want %v", got, want)
+	}
+
+	for _, n := range []int{3, 12} {
+		r.exec("INSERT INTO usage_15m (workspace_id, bucket, events) VALUES ('ws_a', toDateTime(?, 'UTC'), 1)", int64(day(n))/1000)
+	}
+	r.exec("TRUNCATE TABLE usage_1d")
+	r.caughtUp(r.now)
+	report, err := r.Check(context.Background(), Scope{From: schemas.NoInstant, To: schemas.NoInstant})
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := map[string]int{}
+	for _, f := range report.Drift {
+		found[f.What]++
+	}
+	if want := map[string]int{"usage_15m": 2, "usage_1d": 5}; !maps.Equal(found, want) {
+		t.Errorf("the check finds %v, want %v", found, want)
 	}
 }

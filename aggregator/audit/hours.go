@@ -13,16 +13,23 @@ import (
 )
 
 const (
-	// maxFindings bounds what one comparison of a rollup returns; what is beyond
-	// is found when these are repaired.
+	// maxFindings bounds what one comparison of a rollup returns of a day; what is
+	// beyond is found when these are repaired.
 	maxFindings = 1000
 	// dayEvents is up to how many events a day is compared by one statement, and
 	// else hour by hour: some seconds of reading.
 	dayEvents = 10_000_000
+	// maxDays is how many days with few events are compared by one statement.
+	maxDays = 31
 )
 
-// span is an interval of whole hours of one UTC day.
+// span is an interval of whole hours.
 type span struct{ from, to schemas.Millis }
+
+// days is in how many UTC days it lies.
+func (s span) days() int64 {
+	return int64((s.to+dayMillis-1)/dayMillis - s.from/dayMillis)
+}
 
 // compareHours compares a rollup with its source in an interval; workspaces nil
 // are all of them.
@@ -34,7 +41,7 @@ func (a *Auditor) compareHours(ctx context.Context, l *rollup.Level, s span, wor
 	}
 	bound.Integer("from", int64(s.from))
 	bound.Integer("to", int64(s.to))
-	bound.Integer("limit", maxFindings)
+	bound.Integer("limit", maxFindings*s.days())
 	if workspaces != nil {
 		bound.Strings("workspaces", workspaces)
 		condition = "s.workspace_id IN {workspaces:Array(String)}"
@@ -176,26 +183,65 @@ func (c *cycles) sealHours(ctx context.Context) error {
 }
 
 // worth returns as many hours from an instant on as one comparison may be about:
-// not past limit, and of one day.
+// not past limit, and of days together that have no more events than one may.
 func (a *Auditor) worth(ctx context.Context, from, limit schemas.Millis) (span, error) {
-	s := span{from, min(limit, from-from%dayMillis+dayMillis)}
+	day := from - from%dayMillis
+	s := span{from, min(limit, day+dayMillis)}
 	if s.to-s.from <= hourMillis {
 		return s, nil
 	}
-	many, err := a.many(ctx, from)
-	if many {
+	days, err := a.eventsOfDays(ctx, day, limit)
+	if err != nil {
+		return s, err
+	}
+	events := days[day]
+	if events > dayEvents {
 		s.to = from + hourMillis
+		return s, nil
+	}
+	one := s.to
+	for next := day + dayMillis; next < limit && next < day+maxDays*dayMillis; next += dayMillis {
+		if events += days[next]; events > dayEvents {
+			break
+		}
+		s.to = min(limit, next+dayMillis)
+	}
+	if s.to == one {
+		return s, nil
+	}
+	// The rollup of days may be what is wrong.
+	raw, err := a.rawEvents(ctx, s)
+	if raw > 2*dayEvents {
+		s.to = one
 	}
 	return s, err
 }
 
-// many says that a day has too many events for one comparison.
-func (a *Auditor) many(ctx context.Context, at schemas.Millis) (bool, error) {
+// eventsOfDays says how many events the days from one on have, up to limit and
+// at most maxDays of them.
+func (a *Auditor) eventsOfDays(ctx context.Context, day, limit schemas.Millis) (map[schemas.Millis]int64, error) {
+	const query = "SELECT toInt64(toUnixTimestamp(bucket)) * 1000, sum(events) FROM usage_1d WHERE bucket >= toDateTime({from:Int64}, 'UTC') AND bucket < toDateTime({to:Int64}, 'UTC') GROUP BY bucket"
 	bound := a.bound()
-	bound.Integer("day", int64(at-at%dayMillis)/1000)
-	var events int64
-	err := a.query(ctx, "a day's events", "SELECT sum(events) FROM usage_1d WHERE bucket = toDateTime({day:Int64}, 'UTC')", bound, func(scan func(...any) error) error { return scan(&events) })
-	return events > dayEvents, err
+	bound.Integer("from", int64(day)/1000)
+	bound.Integer("to", int64(min(limit, day+maxDays*dayMillis))/1000)
+	days := make(map[schemas.Millis]int64)
+	err := a.query(ctx, "the events of days", query, bound, func(scan func(...any) error) error {
+		var at, events int64
+		err := scan(&at, &events)
+		days[schemas.Millis(at)] = events
+		return err
+	})
+	return days, err
+}
+
+// rawEvents counts those of an interval.
+func (a *Auditor) rawEvents(ctx context.Context, s span) (n uint64, err error) {
+	const query = "SELECT count() FROM events WHERE time >= fromUnixTimestamp64Milli({from:Int64}, 'UTC') AND time < fromUnixTimestamp64Milli({to:Int64}, 'UTC')"
+	bound := a.bound()
+	bound.Integer("from", int64(s.from))
+	bound.Integer("to", int64(s.to))
+	err = a.query(ctx, "the events of an interval", query, bound, func(scan func(...any) error) error { return scan(&n) })
+	return n, err
 }
 
 // cleanHours audits dirty hours, the oldest first, days together.
@@ -211,7 +257,9 @@ func (c *cycles) cleanHours(ctx context.Context) error {
 			hours = hours[1:]
 			continue
 		}
-		s, err := c.a.worth(ctx, hours[0], hours[len(hours)-1]+hourMillis)
+		// Of one day: between two that are far apart nothing is dirty.
+		day := hours[0] - hours[0]%dayMillis
+		s, err := c.a.worth(ctx, hours[0], min(hours[len(hours)-1]+hourMillis, day+dayMillis))
 		if err != nil {
 			return err
 		}
@@ -257,11 +305,12 @@ func (c *cycles) sweepHours(ctx context.Context) error {
 		return nil
 	}
 	if to-from > hourMillis {
-		many, err := c.a.many(ctx, from)
+		day := from - from%dayMillis
+		days, err := c.a.eventsOfDays(ctx, day, day+dayMillis)
 		if err != nil {
 			return err
 		}
-		if many {
+		if days[day] > dayEvents {
 			from = to - hourMillis
 		}
 	}
