@@ -32,7 +32,7 @@ function columnWidth(amounts: string[], fraction: number): string {
     const digits = point < 0 ? amount.length : point
     if (digits > most) [longest, most] = [amount, digits]
   }
-  return `calc(${amountParts(longest || '0').whole.length + fraction + 1}ch + 2 * var(--space-3))`
+  return `max(8rem, calc(${amountParts(longest || '0').whole.length + fraction + 1}ch + 2 * var(--space-3)))`
 }
 
 /** List is the entries, a day after another. It is drawn again only if they change. */

@@ -114,6 +114,7 @@ function When({ item, zone, date = false }: { item: Item; zone: string; date?: b
 
 /** What is what an entry is about; with a zone, for narrow pages, also its type and when it was. */
 function What({ item, titles, zone }: { item: Item; titles: Titles; zone?: string }) {
+  const late = item.late && item.type === 'consumption' ? <span className="log-late">Late</span> : null
   return (
     <div className="log-what">
       <bdi className="log-main" title={titles.main}>
@@ -126,8 +127,9 @@ function What({ item, titles, zone }: { item: Item; titles: Titles; zone?: strin
       ) : null}
       <span className="log-more soft small">
         {zone ? <When item={item} zone={zone} /> : null}
+        {zone && late}
         <bdi title={titles.more}>{titles.more}</bdi>
-        {item.late && item.type === 'consumption' ? <span className="log-late">Late</span> : null}
+        {!zone && late}
       </span>
       {item.unmoved ? <span className="log-unmoved soft small">{unmovedWords[item.unmoved]}</span> : null}
     </div>
