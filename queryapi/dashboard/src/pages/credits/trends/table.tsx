@@ -97,7 +97,7 @@ const Row = memo(function Row({ time, complete, width, amounts }: RowProps) {
     <tr>
       <th scope="row" className="nowrap">
         {time}
-        {complete ? null : <span className="soft small"> still being counted</span>}
+        {complete ? null : <span className="trends-open soft small"> still being counted</span>}
       </th>
       {amounts.split(' ').map((amount, column) => (
         // biome-ignore lint/suspicious/noArrayIndexKey: columns keep their place
