@@ -83,10 +83,12 @@ pictures: build engine ## Write the pictures of the README, docs/credits*.png, f
 	PICTURES=1 npm --prefix $(DASHBOARD) run --silent browser -- browser/screens.test.ts -t 'pictures of the README'
 
 # The race detector slows what it watches: it runs over the packages with
-# goroutines, with their shorter tests.
+# goroutines, with their shorter tests, and without those that go through the
+# same code many times over.
+RACE_SKIP := EachStep|WhereItWasKilled|ThatIsStoppedMidway|KilledInAGroup|NeverRests|^TestFilter$$
 race: engine issuer ## Run the shorter tests under the race detector (needs a C compiler).
 	@if command -v gcc >/dev/null || command -v clang >/dev/null; then \
-		CGO_ENABLED=1 go test -race -short -p 1 -parallel 4 -timeout 25m ./consumers ./queryapi ./aggregator ./aggregator/notify ./deploy/embedded && \
+		CGO_ENABLED=1 go test -race -short -p 1 -parallel 4 -timeout 25m -skip '$(RACE_SKIP)' ./consumers ./queryapi ./aggregator ./aggregator/notify ./deploy/embedded && \
 		CGO_ENABLED=1 go test -race -short -timeout 25m -run "Producer|Simulat|Import" ./cmd/drawdown; \
 	elif [ -n "$$CI" ]; then echo "a C compiler is required in CI for the race detector" >&2; exit 1; \
 	else echo "NOTE: no C compiler: the race detector is skipped" >&2; fi
