@@ -85,7 +85,7 @@ pictures: build engine ## Write the pictures of the README, docs/credits*.png, f
 # The race detector slows what it watches: it runs over the packages with
 # goroutines, with their shorter tests, and without those that go through the
 # same code many times over.
-RACE_SKIP := EachStep|WhereItWasKilled|ThatIsStoppedMidway|KilledInAGroup|NeverRests|^TestFilter$$|EqualsBurnDown|EqualsOracle|OfAMillionEvents
+RACE_SKIP := EachStep|WhereItWasKilled|ThatIsStoppedMidway|KilledInAGroup|^TestFilter$$|EqualsBurnDown|EqualsOracle|OfAMillionEvents
 race: engine issuer ## Run the shorter tests under the race detector (needs a C compiler).
 	@if command -v gcc >/dev/null || command -v clang >/dev/null; then \
 		CGO_ENABLED=1 go test -race -short -p 1 -parallel 4 -timeout 25m -skip '$(RACE_SKIP)' ./consumers ./queryapi ./aggregator ./aggregator/notify ./deploy/embedded && \
