@@ -319,9 +319,13 @@ type topicEvent struct {
 // topic reads all of credits.alerts.
 func (a *alerting) topic() (events []topicEvent) {
 	a.t.Helper()
-	left, err := logEnd(a.t.Context(), a.client, a.broker.Topics.Alerts)
+	ends, err := logEnds(a.t.Context(), a.client, a.broker.Topics.Alerts)
 	if err != nil {
 		a.t.Fatal(err)
+	}
+	left := int64(0)
+	for _, end := range ends {
+		left += end
 	}
 	client, err := kgo.NewClient(kgo.SeedBrokers(a.broker.Addr), kgo.ConsumeTopics(a.broker.Topics.Alerts), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()))
 	if err != nil {

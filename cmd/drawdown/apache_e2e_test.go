@@ -63,7 +63,7 @@ func TestOperatorsCommandsThroughApacheKafka(t *testing.T) {
 		t.Errorf("the consumer exited with %d", code)
 	}
 	send(exampleEvent(workspace, "waits", time.Now()))
-	storetest.Wait(t, time.Minute, "/healthz of serve says that nothing moves", func() (bool, error) {
+	storetest.Wait(t, settleWithin, "/healthz of serve says that nothing moves", func() (bool, error) {
 		err := storetest.Probe(ops, "healthz")
 		return err != nil && strings.Contains(err.Error(), "records waiting and has not moved"), nil
 	})

@@ -30,7 +30,7 @@ func readDemo(a *api, query url.Values) map[string]demoFigures {
 func TestTheDemoIsSeededOnceAndGoesOn(t *testing.T) {
 	t.Parallel()
 	s := startStack(t, "--demo")
-	storetest.Wait(t, 90*time.Second, "the demo is seeded", func() (bool, error) {
+	storetest.Wait(t, settleWithin, "the demo is seeded", func() (bool, error) {
 		return strings.Contains(s.up.Stdout.String(), "Demo:"), nil
 	})
 	seededAt := time.Now()
@@ -73,7 +73,7 @@ func TestTheDemoIsSeededOnceAndGoesOn(t *testing.T) {
 
 	s.up.Kill()
 	s.start()
-	storetest.Wait(t, 90*time.Second, "the demo is seeded again", func() (bool, error) {
+	storetest.Wait(t, settleWithin, "the demo is seeded again", func() (bool, error) {
 		return strings.Contains(s.up.Stdout.String(), "Demo:"), nil
 	})
 	l = awaitDone(t, s.client(), s.tables(), consumption)

@@ -248,7 +248,7 @@ func TestDoctorNamesWhatIsWrongAndWhatCuresIt(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				storetest.Wait(t, time.Minute, "a partition is parked", func() (bool, error) {
+				storetest.Wait(t, settleWithin, "a partition is parked", func() (bool, error) {
 					_, found := s.doctor()
 					return slices.ContainsFunc(found, func(f finding) bool { return f.Check == "parked" }), nil
 				})

@@ -101,7 +101,7 @@ func TestServeKnowsWhetherCountingGetsOn(t *testing.T) {
 		t.Fatal(err)
 	}
 	send("second")
-	storetest.Wait(t, time.Minute, "/healthz of serve says that nothing moves", func() (bool, error) {
+	storetest.Wait(t, settleWithin, "/healthz of serve says that nothing moves", func() (bool, error) {
 		err := storetest.Probe(ops, "healthz")
 		return err != nil && strings.Contains(err.Error(), "records waiting and has not moved"), nil
 	})

@@ -57,7 +57,7 @@ func TestMigrateRebuildMakesRollupsAnew(t *testing.T) {
 		t.Fatalf("the consumer exited with %d", code)
 	}
 	waiting := start(t, p.rebuildArgs("usage_1m")...)
-	storetest.Wait(t, time.Minute, "the command says that it waits", func() (bool, error) {
+	storetest.Wait(t, settleWithin, "the command says that it waits", func() (bool, error) {
 		return strings.Contains(waiting.Stderr.String(), "waits for a consumer"), nil
 	})
 	if code := waiting.Stop(); code != 1 || !strings.Contains(waiting.Stderr.String(), "run the same again to go on") {
@@ -89,7 +89,7 @@ func TestMigrateRebuildMakesRollupsAnew(t *testing.T) {
 	consumer.program.Kill()
 	p.exec(`INSERT INTO usage_1d SELECT * FROM usage_1d WHERE bucket < '2025-01-01'`)
 	waiting = start(t, p.rebuildArgs("usage_1d")...)
-	storetest.Wait(t, time.Minute, "the command says that it waits", func() (bool, error) {
+	storetest.Wait(t, settleWithin, "the command says that it waits", func() (bool, error) {
 		return strings.Contains(waiting.Stderr.String(), "waits for a consumer"), nil
 	})
 	waiting.Kill()
