@@ -84,7 +84,7 @@ func (r *rig) startWith(group string, registry *prometheus.Registry) (a *aggrega
 	r.t.Helper()
 	a, err := aggregator.New(aggregator.Config{
 		Brokers: []string{r.broker.Addr}, Group: group, Topics: r.broker.Topics, Partitions: 4, Epoch: 1,
-		ClickHouse: &listened{r.conn, r}, SessionTimeout: 2 * time.Second,
+		ClickHouse: &listened{r.conn, r}, SessionTimeout: 20 * time.Second,
 		Now: r.clock, Log: slog.New(slog.NewTextHandler(r, nil)), Registerer: registry,
 	})
 	if err != nil {
@@ -141,7 +141,7 @@ func (l *listened) PrepareBatch(ctx context.Context, statement string, opts ...d
 // eventually waits for a state that is near.
 func eventually(t testing.TB, what string, holds func() bool) {
 	t.Helper()
-	storetest.Wait(t, time.Minute, what, func() (bool, error) { return holds(), nil })
+	storetest.Wait(t, 4*time.Minute, what, func() (bool, error) { return holds(), nil })
 }
 
 func (r *rig) exec(statement string, args ...any) {
@@ -214,12 +214,15 @@ func (r *rig) countedTo(watermark time.Time) {
 func (r *rig) countedAt(now time.Time, parts ...int) {
 	r.t.Helper()
 	r.inserted++ // an offset without a row
+	var rows []string
+	var args []any
 	for _, topic := range r.broker.Topics.Inputs() {
 		for _, part := range parts {
-			r.exec("INSERT INTO ingest_progress (topic, epoch, kpart, next_offset, watermark, at) VALUES (?, 1, ?, ?, ?, ?)",
-				topic, uint16(part), uint64(r.inserted)+1, now, now)
+			rows = append(rows, "(?, 1, ?, ?, ?, ?)")
+			args = append(args, topic, uint16(part), uint64(r.inserted)+1, now, now)
 		}
 	}
+	r.exec("INSERT INTO ingest_progress (topic, epoch, kpart, next_offset, watermark, at) VALUES "+strings.Join(rows, ", "), args...)
 }
 
 type projected struct {

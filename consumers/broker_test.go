@@ -310,7 +310,7 @@ func (b *brokerUnderTest) drain(t *testing.T, rebalanceTimeout time.Duration) *d
 
 func TestBrokerTakesCommitsOfAnEndedGenerationUntilItsFunctionReturns(t *testing.T) {
 	onBothBrokers(t, func(t *testing.T, b *brokerUnderTest) {
-		d := b.drain(t, testSession)
+		d := b.drain(t, 5*testSession)
 		last := int64(0)
 		for tick := time.NewTicker(testBeat); time.Since(d.endedAt) < testSession/2; last++ {
 			wantError(t, "the ended generation", b.commit(t, d.under, last, "drain"), nil)

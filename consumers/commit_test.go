@@ -44,7 +44,7 @@ func TestConsumerInsertsNothingUnderARefusedIntent(t *testing.T) {
 				Keys: []kmsg.Key{kmsg.OffsetCommit}, Err: test.err, Count: -1, When: intends,
 			})
 			r.start()
-			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+			ctx, cancel := context.WithTimeout(t.Context(), waitAtMost)
 			defer cancel()
 			if err := refused.Wait(ctx, 3); err != nil {
 				t.Fatal(err)

@@ -102,7 +102,7 @@ func runDoomed(text string) int {
 			return 1
 		}
 		c.dialKafka = w.dialKafka
-		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
 		defer cancel()
 		fmt.Println("survived:", c.Run(ctx))
 	}

@@ -185,7 +185,7 @@ func TestEachBatchIsOnePartOfEachRollup(t *testing.T) {
 		r.exec(`SYSTEM STOP MERGES ` + table)
 	}
 	r.start(func(c *Config) {
-		c.Linger, c.BatchBytes, c.FetchBytes = 4*time.Second, 4<<30, 64<<20
+		c.Linger, c.BatchBytes, c.FetchBytes = 20*time.Second, 4<<30, 64<<20
 	})
 	r.requireExact()
 	if n := r.number(`SELECT max(inserted) FROM ingest_batches`); n != rows {

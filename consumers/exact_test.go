@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"maps"
-	"time"
 
 	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
 	"github.com/segmentio/kafka-go"
@@ -143,7 +142,7 @@ func (r *rig) waitDone() {
 
 func (r *rig) waitDoneOf(topic string, p int) {
 	r.t.Helper()
-	storetest.Wait(r.t, 120*time.Second, fmt.Sprintf("the ledger reaches the end of %s/%d", topic, p), func() (bool, error) {
+	storetest.Wait(r.t, waitAtMost, fmt.Sprintf("the ledger reaches the end of %s/%d", topic, p), func() (bool, error) {
 		_, end := r.logRange(topic, p)
 		return r.done(topic, p) >= end, nil
 	})

@@ -159,7 +159,7 @@ func TestConsumerSkipsAbortedTransactionsAndControlRecords(t *testing.T) {
 // every second aborted, with records outside of any between them.
 func (r *rig) transactions(n int) {
 	r.t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), waitAtMost)
 	defer cancel()
 	client, err := kgo.NewClient(kgo.SeedBrokers(r.broker.Addr), kgo.DefaultProduceTopic(r.broker.Topics.Consumption),
 		kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.TransactionalID("test"), kgo.ProducerBatchCompression(kgo.ZstdCompression()))

@@ -229,7 +229,7 @@ func TestSuccessorWaitsForTheInsertOfAZombie(t *testing.T) {
 		return when(c.kafka && silent.Load(), swallow)
 	}}
 	r.consume(r.onesIn(1, 300, "id")...)
-	r.startWired(w, func(c *Config) { c.InsertTimeout = 8 * time.Second })
+	r.startWired(w, func(c *Config) { c.InsertTimeout = 45 * time.Second })
 	r.wait("the zombie's INSERT waits for data", waiting.Load)
 	silent.Store(true)
 	successor := r.start()

@@ -155,7 +155,7 @@ func (r *rig) readLog() map[partitionID][]logged {
 		r.t.Cleanup(client.Close)
 		r.log, r.read = client, make(map[partitionID][]logged)
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), waitAtMost)
 	defer cancel()
 	for !r.readToEnd() {
 		fetches := r.log.PollFetches(ctx)

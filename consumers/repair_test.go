@@ -85,7 +85,7 @@ func (r *rig) waitSwept() {
 	}
 	begin := cycles()
 	// A step a cycle: two days of hours, and three times for each partition.
-	storetest.Wait(r.t, 4*time.Minute, "everything is swept", func() (bool, error) { return cycles() > begin+uint64(9*r.parts)+4, nil })
+	storetest.Wait(r.t, 3*waitAtMost, "everything is swept", func() (bool, error) { return cycles() > begin+uint64(9*r.parts)+4, nil })
 }
 
 // TestAuditMendsPlantedDriftOnce plants every kind of drift into hours that were

@@ -233,7 +233,7 @@ func (r *rig) exec(query string, args ...any) {
 
 // engineAwayAtMost is how long statements wait for an engine that aborted: the
 // supervisor backs off for longer each time, and the machine may be loaded.
-const engineAwayAtMost = time.Minute
+const engineAwayAtMost = 5 * time.Minute
 
 // collect reads all rows of a query, from the start again while the engine is
 // away: tests kill it.
@@ -285,10 +285,13 @@ func (r *rig) number(query string, args ...any) uint64 {
 	return collect(r, query, scalar[uint64], args...)[0]
 }
 
+// waitAtMost bounds what takes seconds on an idle machine.
+const waitAtMost = 5 * time.Minute
+
 // wait polls until cond holds.
 func (r *rig) wait(what string, cond func() bool) {
 	r.t.Helper()
-	storetest.Wait(r.t, 90*time.Second, what, func() (bool, error) { return cond(), nil })
+	storetest.Wait(r.t, waitAtMost, what, func() (bool, error) { return cond(), nil })
 }
 
 // requireParked waits until a partition is parked and requires the reason.
@@ -302,7 +305,7 @@ func (c *consumer) requireParked(t testing.TB, topic string, id int, want string
 // parked waits until a partition of the topic is parked and returns why.
 func (c *consumer) parked(t testing.TB, topic string, id int) (reason string) {
 	t.Helper()
-	storetest.Wait(t, 90*time.Second, fmt.Sprintf("%s/%d is parked", topic, id), func() (bool, error) {
+	storetest.Wait(t, waitAtMost, fmt.Sprintf("%s/%d is parked", topic, id), func() (bool, error) {
 		for _, p := range c.partitions() {
 			if p.topic != topic || p.id != id {
 				continue

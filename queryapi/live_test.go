@@ -210,7 +210,7 @@ func merge(have *queryapi.Usage, text []byte) error {
 	return nil
 }
 
-const figureWithin = 20 * time.Second // 2 s on an idle machine
+const figureWithin = 2 * time.Minute // 2 s on an idle machine
 
 func TestLiveBeginsWithTheAnswersOfTheEndpointsAndSendsWhatChanges(t *testing.T) {
 	t.Parallel()
@@ -409,7 +409,7 @@ func TestLiveAlertsAreNeitherMissedNorDoubled(t *testing.T) {
 	for c := range clients {
 		finished.Go(func() {
 			got, lastID, first := []string{}, "", true
-			deadline := time.Now().Add(time.Minute)
+			deadline := time.Now().Add(5 * time.Minute)
 			for len(got) < alerts && time.Now().Before(deadline) {
 				s, err := watch(t.Context(), client, url+"/v1/workspaces/ws_a/live", lastID)
 				if err != nil {

@@ -20,7 +20,7 @@ import (
 
 // slowWithin is when a slow client must be gone, on a machine that does much
 // else.
-const slowWithin = 30 * time.Second
+const slowWithin = 3 * time.Minute
 
 // dial opens a connection of a client that reads little at a time.
 func (s *serving) dial(t testing.TB) net.Conn {
@@ -67,7 +67,7 @@ func TestSlowRequestsAreEndedWhileOthersAreAnswered(t *testing.T) {
 	t.Parallel()
 	w := newWriter(t)
 	w.insert(event{"ws_a", "", "", w.now, 1})
-	timeouts := queryapi.Timeouts{ReadHeader: 400 * time.Millisecond, Body: 500 * time.Millisecond, Read: 900 * time.Millisecond}
+	timeouts := queryapi.Timeouts{ReadHeader: 2 * time.Second, Body: 2500 * time.Millisecond, Read: 4500 * time.Millisecond}
 	server := w.serveWith("127.0.0.1:0", func(c *queryapi.Config) { c.Producer, c.Timeouts = w.producer, timeouts })
 	head := func(method, path string, length int) string {
 		return fmt.Sprintf("%s %s HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n", method, path, testToken, length)
@@ -238,7 +238,7 @@ func TestSlowReadersOfAFileAreEndedAndCostLittle(t *testing.T) {
 	h.exec(`INSERT INTO events (workspace_id, time, event_id, campaign_id, action, credits_micro, kafka_time)
 		SELECT 'ws_a', toDateTime64('2026-11-22 08:00:00', 3, 'UTC') + number / 1000, concat(toString(number), repeat('x', 100)), 'cmp_1', 'a', 1000000, now64(3) FROM numbers(300000)`)
 	server := h.serveWith("127.0.0.1:0", func(c *queryapi.Config) {
-		c.Now, c.Timeouts.File = func() time.Time { return now }, time.Second
+		c.Now, c.Timeouts.File = func() time.Time { return now }, 10*time.Second
 	})
 	const target, slow = "/v1/workspaces/ws_a/export?dataset=events&format=csv", 2
 	key := h.key("ws_a", `"credits:read","credits:export"`).Secret
@@ -294,7 +294,7 @@ func TestSlowReadersOfAStreamAreEndedAndCostLittle(t *testing.T) {
 	h.exec(`INSERT INTO credit_entries (workspace_id, time, event_id, type, grant_id, credits_micro, class, priority, effective_at, koff)
 		SELECT 'ws_a', toStartOfMinute(now()) - 86400, toString(number), 'credits.granted', toString(number), 1000000, 'paid', 100, toStartOfMinute(now()) - 86400, number FROM numbers(10000)`)
 	h.progress("ws_a", 1, now)
-	server := h.serveWith("127.0.0.1:0", func(c *queryapi.Config) { c.Timeouts.Event = time.Second })
+	server := h.serveWith("127.0.0.1:0", func(c *queryapi.Config) { c.Timeouts.Event = 5 * time.Second })
 	fast := h.mustWatch(server, "ws_a", "")
 	fast.next(t, "freshness", figureWithin)
 	const target, slow = "/v1/workspaces/ws_a/live", 20
@@ -307,7 +307,7 @@ func TestSlowReadersOfAStreamAreEndedAndCostLittle(t *testing.T) {
 	} else {
 		t.Logf("%d bytes for %d readers", grown, slow)
 	}
-	// Until the kernel keeps no more, and a second longer.
+	// Until the kernel keeps no more, and five seconds longer.
 	changes := 0
 	storetest.Wait(t, slowWithin, "slow readers are ended and the quick one is not", func() (bool, error) {
 		changes++
@@ -330,7 +330,7 @@ func TestSlowReadersOfABigAnswerAreEndedAndHoldUpThemselvesAlone(t *testing.T) {
 	h.exec(`INSERT INTO events (workspace_id, time, event_id, campaign_id, credits_micro, kafka_time)
 		SELECT 'ws_a', toDateTime64('2026-11-22 08:00:00', 3, 'UTC'), toString(number), concat('cmp_', toString(number)), 1000000, now64(3) FROM numbers(100)`)
 	server := h.serveWith("127.0.0.1:0", func(c *queryapi.Config) {
-		c.Now, c.Timeouts.Write = func() time.Time { return now }, 3*time.Second
+		c.Now, c.Timeouts.Write = func() time.Time { return now }, 20*time.Second
 	})
 	const target, slow = "/v1/workspaces/ws_a/usage?bucket=15m&from=2026-11-02T00:00:00Z&to=2026-11-22T09:00:00Z&group_by=campaign&top=50", 3
 	const usageRoute = "/v1/workspaces/{workspace_id}/usage"

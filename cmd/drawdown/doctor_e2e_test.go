@@ -98,7 +98,7 @@ func (s *stack) requireTold(wrongs []wrong) {
 		}
 		// The audit may have seen it meanwhile, and says that it is gone when it
 		// looks again.
-		storetest.Wait(s.t, time.Minute, w.name+" was undone, and doctor says so", func() (bool, error) {
+		storetest.Wait(s.t, settleWithin, w.name+" was undone, and doctor says so", func() (bool, error) {
 			code, found := s.doctor()
 			if slices.ContainsFunc(found, func(f finding) bool { return f.Check != "drift" }) {
 				return false, fmt.Errorf("doctor says %+v", found)

@@ -86,16 +86,16 @@ func (s *stack) caughtUp() error {
 // made of the other, so that the first problem says where it went wrong.
 func (s *stack) compare(want *truth) *comparison {
 	c := &comparison{}
-	ctx, cancel := context.WithTimeout(s.t.Context(), 2*time.Minute)
+	ctx, cancel := context.WithTimeout(s.t.Context(), 10*time.Minute)
 	defer cancel()
 	s.compareUsage(ctx, c, want)
 	s.compareStates(ctx, c, want)
 	s.compareLedger(ctx, c)
 	began := time.Now()
 	for {
-		seen := &comparison{}
+		seen, asked := &comparison{}, time.Now()
 		s.compareAPI(ctx, seen, want)
-		if len(seen.problems) == 0 || time.Since(began) > agreeWithin {
+		if len(seen.problems) == 0 || asked.Sub(began) > agreeWithin {
 			c.figures += seen.figures
 			c.problems = append(c.problems, seen.problems...)
 			return c
@@ -108,7 +108,7 @@ func (s *stack) compare(want *truth) *comparison {
 // partition is parked.
 func (s *stack) compareOnly(want *truth) *comparison {
 	c := &comparison{}
-	ctx, cancel := context.WithTimeout(s.t.Context(), 2*time.Minute)
+	ctx, cancel := context.WithTimeout(s.t.Context(), 10*time.Minute)
 	defer cancel()
 	s.compareUsage(ctx, c, want)
 	s.compareStates(ctx, c, want)
@@ -231,7 +231,7 @@ func (s *stack) compareLedger(ctx context.Context, c *comparison) {
 func again[T any](read func() (T, error)) (T, error) {
 	for began := time.Now(); ; {
 		v, err := read()
-		if err == nil || time.Since(began) > 30*time.Second {
+		if err == nil || time.Since(began) > 5*time.Minute {
 			return v, err
 		}
 		time.Sleep(50 * time.Millisecond)
