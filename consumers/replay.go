@@ -91,7 +91,8 @@ func (p *partition) replayRanges(ctx context.Context, what Replay) (out []Replay
 		if why := unprovable(err); why != "" {
 			f.State, f.Note = audits.Unprovable, why
 		} else if err != nil {
-			return out, fmt.Errorf("cannot replay offsets %d-%d of %s: %w", f.First, f.Last, p, err)
+			err = fmt.Errorf("cannot replay offsets %d-%d of %s: %w", f.First, f.Last, p, err)
+			return out, errors.Join(err, p.countRepair(ctx)) // of those before
 		}
 		out = append(out, Replayed{f.First, f.Last, f.State, f.Note})
 	}

@@ -77,7 +77,7 @@ func (c *doctorCmd) Run(ctx context.Context, env *env) error {
 	for _, look := range []func(context.Context) error{
 		x.topics, x.topicConfigs, x.group, x.stamps,
 		x.version, x.migrations, x.tables, x.views, x.rebuilds, x.settings, x.merges, x.mutations, x.disks, x.clock,
-		x.epochs, x.positions, x.ledgerGaps, x.routing, x.clocksOfProducers, x.drift, x.parked,
+		x.epochs, x.positions, x.ledgerGaps, x.routing, x.clocksOfProducers, x.audited, x.drift, x.parked,
 	} {
 		bounded, cancel := context.WithTimeout(ctx, doctorWithin)
 		err := look(bounded)

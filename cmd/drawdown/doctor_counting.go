@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
+
+	"github.com/drawdown/drawdown/schemas/audits"
 )
 
 // epochs looks whether what is configured is what has been counted.
@@ -34,7 +36,11 @@ func (x *examination) positions(ctx context.Context) error {
 	if x.client == nil {
 		return nil
 	}
-	now, known := x.env.Now(), 0
+	type partition struct {
+		topic string
+		id    int
+	}
+	now, known := x.env.Now(), map[partition]bool{}
 	err := x.rows(ctx, `SELECT topic, kpart, max(next_offset), max(at) FROM ingest_progress WHERE epoch = ? GROUP BY topic, kpart ORDER BY topic, kpart`, func(rows driver.Rows) error {
 		var (
 			topic string
@@ -49,7 +55,7 @@ func (x *examination) positions(ctx context.Context) error {
 		if int(id) >= len(parts) {
 			return nil
 		}
-		known++
+		known[partition{topic, int(id)}] = true
 		where, at := fmt.Sprintf("%s/%d", topic, id), parts[id]
 		if at.committed > int64(next) {
 			x.found("ledger", where, fmt.Sprintf("the group is at offset %d, the ledger of batches ends at %d: what is between was never counted", at.committed, next), "drawdown consume --resume-from-ledger")
@@ -63,10 +69,27 @@ func (x *examination) positions(ctx context.Context) error {
 	if err != nil || x.conn == nil {
 		return err
 	}
+	// Who counts says how far it is once a second, after the ledger.
+	err = x.rows(ctx, "SELECT DISTINCT topic, kpart FROM ingest_batches WHERE epoch = ?", func(rows driver.Rows) error {
+		var topic string
+		var id uint16
+		err := rows.Scan(&topic, &id)
+		known[partition{topic, int(id)}] = true
+		return err
+	}, x.Epoch)
+	if err != nil {
+		return err
+	}
 	for topic, parts := range x.log.parts {
 		for id, p := range parts {
-			if p.committed < 0 && p.end > p.start && known == 0 {
-				x.found("progress", fmt.Sprintf("%s/%d", topic, id), fmt.Sprintf("%d records wait and none was ever counted", p.end-p.start), "drawdown consume --kafka-group %s --epoch %d", x.Group, x.Epoch)
+			where := fmt.Sprintf("%s/%d", topic, id)
+			switch {
+			case known[partition{topic, id}]:
+			case p.committed > p.start:
+				x.found("ledger", where, fmt.Sprintf("the group is at offset %d and this database has counted nothing of epoch %d: another one may have", p.committed, x.Epoch),
+					"drawdown consume --resume-from-ledger   # counts all that Kafka still has; or give the --clickhouse-database, --epoch or --kafka-group that belongs here")
+			case p.end > p.start:
+				x.found("progress", where, fmt.Sprintf("%d records wait and none was ever counted", p.end-p.start), "drawdown consume --kafka-group %s --epoch %d", x.Group, x.Epoch)
 			}
 		}
 	}
@@ -158,11 +181,42 @@ func (x *examination) clocksOfProducers(ctx context.Context) error {
 	})
 }
 
+// auditedWithin is how old the last cycle of the audit may be: one follows
+// another after ten seconds and lasts a few minutes at most.
+const auditedWithin = 10 * time.Minute
+
+// audited looks whether anybody audits what has been counted.
+func (x *examination) audited(ctx context.Context) error {
+	if there, err := x.hasAudits(ctx); err != nil || !there {
+		return err
+	}
+	var cycles, batches uint64
+	var cycle, counted time.Time
+	err := x.rows(ctx, audits.LastCycleQuery, func(rows driver.Rows) error { return rows.Scan(&cycles, &cycle, &batches, &counted) }, x.Epoch, x.Epoch)
+	if err != nil || batches == 0 {
+		return err
+	}
+	const fix = "drawdown aggregate   # one of these audits; its log says why it does not"
+	since := x.env.Now().Sub(cycle)
+	switch {
+	case cycles > 0 && since > auditedWithin:
+		x.found("audit", "database "+x.Database, fmt.Sprintf("nobody has audited what is counted for %s", since.Round(time.Second)), fix)
+	case cycles == 0 && x.env.Now().Sub(counted) > auditedWithin:
+		x.found("audit", "database "+x.Database, "nobody has ever audited what is counted", fix)
+	}
+	return nil
+}
+
+// hasAudits says that the database has the tables of the audit: one of an older
+// version has not.
+func (x *examination) hasAudits(ctx context.Context) (there bool, err error) {
+	err = x.rows(ctx, "SELECT count() > 0 FROM system.tables WHERE database = currentDatabase() AND name = 'audits'", func(rows driver.Rows) error { return rows.Scan(&there) })
+	return there, err
+}
+
 // drift looks at what the audit has found and not settled.
 func (x *examination) drift(ctx context.Context) error {
-	there := false
-	err := x.rows(ctx, "SELECT count() > 0 FROM system.tables WHERE database = currentDatabase() AND name = 'audits'", func(rows driver.Rows) error { return rows.Scan(&there) })
-	if err != nil || !there {
+	if there, err := x.hasAudits(ctx); err != nil || !there {
 		return err
 	}
 	return x.rows(ctx, `SELECT topic, kpart, what, state, count() FROM audits FINAL WHERE epoch = ? AND state IN ('drift', 'unprovable')

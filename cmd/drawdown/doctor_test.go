@@ -144,3 +144,58 @@ func TestDoctorKnowsVersionsAndReplicasThatLoseRows(t *testing.T) {
 		}
 	}
 }
+
+// TestDoctorSeesWhatNobodyCountsOrAudits: a database that is another one than the
+// group's, a partition that was never taken over, and an audit that stands still
+// leave no row that could say so.
+func TestDoctorSeesWhatNobodyCountsOrAudits(t *testing.T) {
+	conn, now := storetest.ClickHouse(t).Conn(t), time.Now()
+	topic := string(schemas.ConsumptionTopic)
+	examine := func(parts ...logPart) (found []string) {
+		t.Helper()
+		x := &examination{
+			doctorCmd: &doctorCmd{countingFlags: countingFlags{Group: "drawdown", Epoch: 1}, StuckAfter: time.Minute},
+			env:       &env{Now: func() time.Time { return now }}, client: &kafka.Client{}, conn: conn, log: kafkaState{parts: map[string][]logPart{topic: parts}},
+		}
+		if err := errors.Join(x.positions(t.Context()), x.audited(t.Context())); err != nil {
+			t.Fatal(err)
+		}
+		for _, p := range x.problems {
+			found = append(found, p.Check+" "+p.Where+": "+p.What)
+		}
+		return found
+	}
+	require := func(found []string, parts ...string) {
+		t.Helper()
+		if len(found) != len(parts) {
+			t.Errorf("doctor says %q, want %q", found, parts)
+			return
+		}
+		for i, part := range parts {
+			if !strings.Contains(found[i], part) {
+				t.Errorf("doctor says %q, want %q", found[i], part)
+			}
+		}
+	}
+	exec := func(statement string, args ...any) {
+		t.Helper()
+		if err := conn.Exec(t.Context(), statement, args...); err != nil {
+			t.Fatal(err)
+		}
+	}
+	idle, waiting := logPart{committed: -1}, logPart{end: 7, committed: -1}
+	moved := logPart{end: 7, committed: 7}
+	require(examine(idle, idle))
+	require(examine(idle, waiting), "progress credits.consumption/1: 7 records wait and none was ever counted")
+	require(examine(moved, idle), "ledger credits.consumption/0: the group is at offset 7 and this database has counted nothing of epoch 1")
+	// The ledger knows of a batch before its partition says how far it is.
+	exec(`INSERT INTO ingest_batches (topic, epoch, kpart, first, last, records, inserted, last_koff, last_time) VALUES (?, 1, 0, 0, 6, 7, 7, 6, ?)`, topic, now)
+	require(examine(moved, waiting), "progress credits.consumption/1: 7 records wait")
+	require(examine(moved, idle))
+	now = now.Add(time.Hour)
+	require(examine(moved, idle), "audit database : nobody has ever audited")
+	exec(`INSERT INTO audit_progress (epoch, topic, kpart, next, at) VALUES (1, '', 3, 1, ?)`, now)
+	require(examine(moved, idle))
+	now = now.Add(time.Hour)
+	require(examine(moved, idle), "audit database : nobody has audited what is counted for 1h0m")
+}

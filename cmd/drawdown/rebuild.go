@@ -57,13 +57,17 @@ func (c *migrateCmd) eventsComplete(ctx context.Context, conn driver.Conn) error
 	if c.MissingEvents {
 		return nil
 	}
-	var ranges uint64
-	const query = `SELECT count() FROM audits FINAL WHERE state = 'unprovable' AND workspace_id = '' AND what IN ('events', 'ingest_batches')`
-	if err := conn.QueryRow(ctx, query).Scan(&ranges); err != nil {
+	var missing, mending uint64
+	const query = `SELECT countIf(state = 'unprovable'), countIf(state = 'drift' AND workspace_id = '') FROM audits FINAL
+		WHERE workspace_id = '' AND what IN ('events', 'ingest_batches') OR what = 'usage_1m'`
+	if err := conn.QueryRow(ctx, query).Scan(&missing, &mending); err != nil {
 		return fmt.Errorf("cannot read what the audit has found: %w", err)
 	}
-	if ranges > 0 {
-		return usageError{fmt.Errorf("raw events of %d ranges are missing for good, see table audits: what usage_1m alone still knows of them would be lost; add --accept-missing-events if it knows less", ranges)}
+	switch {
+	case missing > 0:
+		return usageError{fmt.Errorf("raw events of %d ranges or hours are missing for good, see table audits: what usage_1m alone still knows of them would be lost; add --accept-missing-events if it knows less", missing)}
+	case mending > 0:
+		return usageError{fmt.Errorf("raw events of %d ranges are not yet mended, see drawdown audit: what usage_1m alone still knows of them would be lost; run this again once a consumer has mended them, or add --accept-missing-events", mending)}
 	}
 	return nil
 }

@@ -108,9 +108,19 @@ func TestMigrateRebuildMakesRollupsAnew(t *testing.T) {
 		t.Errorf("%d tables are left behind: %v", left, err)
 	}
 
-	p.exec(`INSERT INTO audits (topic, epoch, kpart, what, first, last, first_seen_at, state, step) VALUES ('credits.consumption', 1, 0, 'events', 5, 9, now64(3), 'unprovable', 3)`)
-	if code, _, stderr := run(t, p.rebuildArgs("usage_1m")...); code != 2 || !strings.Contains(stderr, "--accept-missing-events") {
-		t.Errorf("where raw events are missing for good the command exits with %d and says %s", code, stderr)
+	const finding = `INSERT INTO audits (topic, epoch, kpart, what, first, last, workspace_id, first_seen_at, state, step) VALUES ('credits.consumption', 1, 0, `
+	for _, missing := range []struct{ place, state, says string }{
+		{`'events', 5, 9, '', '2026-11-01', `, `'drift', 1)`, "are not yet mended"},
+		{`'usage_1m', 0, 0, 'ws_1', '2026-11-01', `, `'unprovable', 3)`, "are missing for good"}, // of an earlier epoch
+		{`'events', 5, 9, '', '2026-11-02', `, `'unprovable', 3)`, "are missing for good"},
+	} {
+		p.exec(finding + missing.place + missing.state)
+		if code, _, stderr := run(t, p.rebuildArgs("usage_1m")...); code != 2 || !strings.Contains(stderr, missing.says) || !strings.Contains(stderr, "--accept-missing-events") {
+			t.Errorf("where raw events are missing (%+v) the command exits with %d and says %s", missing, code, stderr)
+		}
+		if missing.place != `'events', 5, 9, '', '2026-11-02', ` {
+			p.exec(finding + missing.place + `'repaired', 4)`)
+		}
 	}
 	mustRun(t, p.rebuildArgs("usage_1m", "--accept-missing-events")...)
 	for _, wrong := range [][]string{{"--give-up"}, {"--rebuild", "usage_1h"}, {"--rebuild", "usage_1d", "--cluster", "all"}} {

@@ -229,11 +229,18 @@ echo '{"specversion":"1.0","id":"by-` + me + `","type":"credits.consumed","time"
 	said := replay(t, access, "credits.consumption/0/7", "--edit-with", third)
 	mustContain(t, said, "it could count twice", "0 records sent again, 1 skipped")
 	mustContain(t, replay(t, access, "credits.consumption/0/7", "--new-id", "--edit-with", filepath.Join(dir, "anna.sh")), "1 records sent again")
-	// Once what was sent is rejected, another event may be made of it.
-	err := database.Conn(t).Exec(t.Context(), `INSERT INTO rejections (topic, epoch, kpart, koff, kafka_time, code, value, headers)
-		SELECT 'credits.consumption', 1, 0, 99, now(), 'conflict', value, headers FROM replay_turns WHERE koff = 7 AND NOT startsWith(event_id, 'replay:')`)
-	if err != nil {
-		t.Fatal(err)
+	// Once what was sent is rejected, another event may be made of it; not once the
+	// same was rejected that was sent in another way.
+	rejected := func(offset, headers string) {
+		t.Helper()
+		err := database.Conn(t).Exec(t.Context(), `INSERT INTO rejections (topic, epoch, kpart, koff, kafka_time, code, value, headers)
+			SELECT 'credits.consumption', 1, 0, `+offset+`, now(), 'conflict', value, `+headers+` FROM replay_turns WHERE koff = 7 AND NOT startsWith(event_id, 'replay:')`)
+		if err != nil {
+			t.Fatal(err)
+		}
 	}
+	rejected("98", "arrayConcat(headers, [('drawdown-import', 'replay')])")
+	mustContain(t, replay(t, access, "credits.consumption/0/7", "--edit-with", third), "it could count twice", "0 records sent again, 1 skipped")
+	rejected("99", "arrayConcat([('drawdown-origin', 'x')], headers)")
 	mustContain(t, replay(t, access, "credits.consumption/0/7", "--edit-with", third), "1 records sent again")
 }

@@ -156,7 +156,8 @@ func (t *turns) begun(ctx context.Context, chosen []rejectedRecord) (begun map[r
 }
 
 // formers returns what earlier turns have sent for chains of rejections, by their
-// root. What was sent is known to be rejected by the rejection with its value.
+// root. What was sent is known to be rejected by the rejection with its value and
+// its headers: with others it may have been counted.
 func (t *turns) formers(ctx context.Context, roots []string) (all map[string][]former, err error) {
 	var known uint64
 	if err := t.conn.QueryRow(ctx, "SELECT count() FROM replay_turns WHERE root IN (?)", roots).Scan(&known); err != nil {
@@ -167,9 +168,9 @@ func (t *turns) formers(ctx context.Context, roots []string) (all map[string][]f
 		return all, nil // which spares looking through all rejections
 	}
 	rows, err := t.conn.Query(ctx, `SELECT root, workspace_id, event_id, toUnixTimestamp64Milli(event_time),
-			(root, left(value, 65536)) IN (SELECT arrayFirst(header -> header.1 = ?, headers).2, value FROM rejections
+			(left(value, 65536), arraySort(headers)) IN (SELECT value, arraySort(arrayFilter(header -> header.1 != ?, headers)) FROM rejections
 				PREWHERE arrayExists(header -> header.1 = ? AND header.2 IN (?), headers))
-		FROM replay_turns WHERE root IN (?) AND workspace_id != ''`, schemas.ReplayHeader, schemas.ReplayHeader, roots, roots)
+		FROM replay_turns WHERE root IN (?) AND workspace_id != ''`, schemas.OriginHeader, schemas.ReplayHeader, roots, roots)
 	if err != nil {
 		return nil, fmt.Errorf("cannot read what was replayed before: %w", err)
 	}

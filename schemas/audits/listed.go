@@ -4,6 +4,14 @@ package audits
 const Listed = 1000
 
 const (
+	// LastCycleQuery says how many cycles of the audit there were in an epoch, when
+	// the last one ended, of how many batches the ledger tells, and when the last
+	// record of the first of them came. Parameters: the epoch, twice.
+	LastCycleQuery = `
+SELECT cycles.1, cycles.2, batches.1, batches.2 FROM (
+    SELECT (SELECT (count(), max(at)) FROM audit_progress WHERE epoch = ? AND topic = '' AND kpart = 3) AS cycles,
+        (SELECT (count(), min(last_time)) FROM ingest_batches WHERE epoch = ? AND last_koff >= 0) AS batches)`
+
 	// UnknownGrantsQuery finds voids and adjustments of grants that nobody has
 	// granted: workspace_id, event_id, grant_id, time. Parameters: workspace
 	// (empty: all), limit.
