@@ -142,7 +142,8 @@ type cycles struct {
 	cycled   int64
 	progress rollup.Progresses
 	proofs   map[partition]*proof
-	nextBack int // partition whose ranges are swept next
+	left     map[partition]int64 // where a partition ended when a look at its next batches was left
+	nextBack int                 // partition whose ranges are swept next
 	// Sweeps rest until then.
 	hoursRest, rangesRest time.Time
 }

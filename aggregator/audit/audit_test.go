@@ -2,6 +2,7 @@ package audit
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"maps"
@@ -471,5 +472,98 @@ func TestAuditComparesDaysWithFewEventsTogether(t *testing.T) {
 	}
 	if want := map[string]int{"usage_15m": 2, "usage_1d": 5}; !maps.Equal(found, want) {
 		t.Errorf("the check finds %v, want %v", found, want)
+	}
+}
+
+// neverRests counts batch after batch into the partition of a workspace, at
+// present, and has the rows of the next one there before the last one is done.
+// each runs between two. It returns what ends that.
+func (r *rig) neverRests(workspace string, each func(ctx context.Context) error) (stop func()) {
+	r.t.Helper()
+	p := partition{r.topics.Consumption, schemas.Partition([]byte(workspace), r.parts)}
+	ctx, cancel := context.WithCancel(context.Background())
+	insert := func(first int64) error {
+		return r.conn.Exec(ctx, `INSERT INTO events (workspace_id, time, event_id, credits_micro, kafka_time, epoch, kpart, koff)
+			SELECT ?, fromUnixTimestamp64Milli(?, 'UTC'), concat('flow-', toString(? + number)), 1000000, fromUnixTimestamp64Milli(?, 'UTC'), 1, ?, ? + number FROM numbers(10)`,
+			workspace, r.now.UnixMilli(), first, r.now.UnixMilli(), p.id, first)
+	}
+	first := r.next[p]
+	if err := insert(first); err != nil {
+		r.t.Fatal(err)
+	}
+	ended := make(chan error, 1)
+	go func() {
+		for {
+			err := errors.Join(insert(first+10), each(ctx), r.conn.Exec(ctx, `INSERT INTO ingest_batches (topic, epoch, kpart, first, last, records, inserted, credits_micro, last_koff, last_time)
+				VALUES (?, 1, ?, ?, ?, 10, 10, 10000000, ?, fromUnixTimestamp64Milli(?, 'UTC'))`, p.topic, p.id, first, first+9, first+9, r.now.UnixMilli()))
+			if first += 10; err != nil {
+				ended <- err
+				return
+			}
+		}
+	}()
+	return func() {
+		r.t.Helper()
+		cancel()
+		if err := <-ended; !errors.Is(err, context.Canceled) {
+			r.t.Errorf("counting ended: %v", err)
+		}
+	}
+}
+
+// TestAuditSeesDriftInAPartitionThatNeverRests plants drift in hours that are
+// over while events of the present never stop.
+func TestAuditSeesDriftInAPartitionThatNeverRests(t *testing.T) {
+	r := newRig(t)
+	r.history()
+	r.cycle()
+	stop := r.neverRests("ws_a", func(context.Context) error { return nil })
+	r.exec(`INSERT INTO usage_15m (workspace_id, bucket, events) VALUES ('ws_a', '2026-11-24 04:15:00', 1)`)
+	r.exec(`ALTER TABLE usage_1d UPDATE events = events + 1 WHERE workspace_id = 'ws_a' AND bucket = '2026-11-22' SETTINGS mutations_sync = 1`)
+	r.sweep()
+	if seen := r.findings("step = 1"); !slices.Equal(whats(seen), []string{"usage_15m", "usage_1d"}) {
+		t.Errorf("seen %+v", seen)
+	}
+	report, err := r.Check(context.Background(), Scope{From: schemas.NoInstant, To: schemas.MillisOf(r.now.Add(-2 * time.Hour))})
+	if err != nil || !slices.Equal(whats(report.Drift), []string{"usage_15m", "usage_1d"}) || len(report.Unsettled) > 0 {
+		t.Errorf("the check finds %+v and leaves %+v: %v", report.Drift, report.Unsettled, err)
+	}
+	r.now = r.now.Add(time.Minute)
+	if err := r.c.lookAgain(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	stop()
+	if all := r.findings("1"); !slices.Equal(whats(all), []string{"usage_15m", "usage_1d"}) || slices.ContainsFunc(all, func(f audits.Finding) bool { return f.Step != audits.Confirmed }) {
+		t.Errorf("confirmed %+v", all)
+	}
+}
+
+// TestAuditComparesAgainWhatGoesOnChanging has the figures of an hour change all
+// the time: what differs is not known, and the hour is not taken for audited.
+func TestAuditComparesAgainWhatGoesOnChanging(t *testing.T) {
+	r := newRig(t)
+	r.history()
+	r.cycle()
+	hour := schemas.MillisOf(time.Date(2026, 11, 24, 4, 0, 0, 0, time.UTC))
+	n := 0
+	late := func(ctx context.Context) error {
+		n++ // what is the same twice goes in once
+		return r.conn.Exec(ctx, `INSERT INTO usage_15m (workspace_id, bucket, events) VALUES ('ws_a', '2026-11-24 04:15:00', ?)`, n)
+	}
+	if err := late(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	stop := r.neverRests("ws_a", late)
+	r.sweep()
+	report, err := r.Check(context.Background(), Scope{From: hour, To: hour + hourMillis})
+	stop()
+	if err != nil || len(report.Drift) > 0 || !slices.Equal(whats(report.Unsettled), []string{"usage_15m"}) {
+		t.Errorf("the check finds %+v and leaves %+v: %v", report.Drift, report.Unsettled, err)
+	}
+	if all := r.findings("1"); len(all) > 0 || !r.c.place.dirty[hour] {
+		t.Errorf("found %+v; dirty hours are %v", all, r.c.place.dirty)
+	}
+	if through := r.Status().SealedThrough; through > hour && r.c.place.sealedThrough() > hour {
+		t.Errorf("everything up to %s is said to be audited", through.Time())
 	}
 }

@@ -29,6 +29,7 @@ type Report struct {
 	Batches      int              `json:"batches"` // compared with what the tables hold
 	Hours        int              `json:"hours"`   // compared in every rollup
 	Drift        []audits.Finding `json:"-"`
+	Unsettled    []audits.Finding `json:"-"` // differences that INSERTs changed all the time
 	UnknownVoids []UnknownVoid    `json:"unknown_voids"`
 	ReusedIDs    []ReusedID       `json:"reused_ids"`
 }
@@ -52,7 +53,7 @@ type ReusedID struct {
 }
 
 // Check compares everything in a scope once and records nothing: what differs
-// was looked at while its partition rested (rule 1), or is left out.
+// was looked at by itself (rule 1), or is unsettled.
 func (a *Auditor) Check(ctx context.Context, scope Scope) (*Report, error) {
 	c := &cycles{a: a, place: places{provableFrom: schemas.NoInstant}}
 	report := &Report{UnknownVoids: []UnknownVoid{}, ReusedIDs: []ReusedID{}}
@@ -103,11 +104,19 @@ func (a *Auditor) reportClean(ctx context.Context, wrong []audits.Finding, repor
 	if len(wrong) == 0 {
 		return nil
 	}
-	seen, _, err := a.cleanly(ctx, wrong)
-	for _, f := range seen {
+	seen, looked, err := a.cleanly(ctx, wrong)
+	add := func(to *[]audits.Finding, f audits.Finding) {
 		// A day is compared with each of its spans.
-		if !slices.ContainsFunc(report.Drift, func(other audits.Finding) bool { return other.Place == f.Place }) {
-			report.Drift = append(report.Drift, f)
+		if !slices.ContainsFunc(*to, func(other audits.Finding) bool { return other.Place == f.Place }) {
+			*to = append(*to, f)
+		}
+	}
+	for _, f := range seen {
+		add(&report.Drift, f)
+	}
+	for _, f := range wrong {
+		if !looked[f.Place] {
+			add(&report.Unsettled, f)
 		}
 	}
 	return err

@@ -15,10 +15,13 @@
 //
 // The code cites these by number.
 //
-//  1. What differs is looked at by itself, while nothing is being inserted into
-//     its partition, nothing lies past the end of the ledger and the ledger does
-//     not grow (look.go). A difference that such a look does not show was an
-//     INSERT on its way.
+//  1. What differs is looked at by itself (look.go). It counts when it shows while
+//     nothing is being inserted into its partition, nothing lies past the end of
+//     the ledger and the ledger does not grow; or, where that never is, when two
+//     comparisons show it with the same figures on both sides, and all INSERTs of
+//     the time of the first have ended by the second: one of these would have
+//     added to a side since. What does not show was an INSERT on its way. What
+//     shows with other figures each time is compared again in the next cycle.
 //  2. What two such looks, ConfirmAfter apart, show alike is confirmed, and will
 //     be repaired.
 //  3. A rollup that differs from raw events is confirmed only when all ranges

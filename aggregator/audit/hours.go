@@ -2,6 +2,7 @@ package audit
 
 import (
 	"context"
+	"errors"
 	"maps"
 	"math/big"
 	"slices"
@@ -83,18 +84,24 @@ FROM (
 GROUP BY workspace_id, hour ORDER BY hour, workspace_id LIMIT {limit:UInt32}`
 }
 
-// auditHours compares every rollup in an interval.
-func (c *cycles) auditHours(ctx context.Context, s span) error {
+// auditHours compares every rollup in an interval, and returns the hours that are
+// to be compared again.
+func (c *cycles) auditHours(ctx context.Context, s span) (again []schemas.Millis, err error) {
 	for i := range rollup.Levels {
 		wrong, err := c.a.compareHours(ctx, &rollup.Levels[i], s, nil)
 		if err != nil {
-			return err
+			return nil, err
 		}
-		if _, err := c.look(ctx, wrong); err != nil {
-			return err
+		left, err := c.look(ctx, wrong)
+		if err != nil {
+			return nil, err
+		}
+		for _, f := range left {
+			again = append(again, max(f.Hour, c.place.provableFrom)) // a day may begin before it
 		}
 	}
-	return nil
+	slices.Sort(again)
+	return slices.Compact(again), nil
 }
 
 // watermark is before which every record of every partition has been counted.
@@ -169,13 +176,15 @@ func (c *cycles) sealHours(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
+		var again []schemas.Millis
 		if s.from < s.to {
-			if err := c.auditHours(ctx, s); err != nil {
+			if again, err = c.auditHours(ctx, s); err != nil {
 				return err
 			}
 		}
 		c.place.sealed = max(s.to, c.place.sealed)
-		if err := c.a.writeProgress(ctx, "", placeSealed, int64(c.place.sealed/1000)); err != nil {
+		// What is forgotten between the two is dirty and not sealed: it is audited.
+		if err := errors.Join(c.touch(ctx, again), c.a.writeProgress(ctx, "", placeSealed, int64(c.place.sealed/1000))); err != nil {
 			return err
 		}
 	}
@@ -268,10 +277,11 @@ func (c *cycles) cleanHours(ctx context.Context) error {
 			n++
 		}
 		s.to = hours[n-1] + hourMillis
-		if err := c.auditHours(ctx, s); err != nil {
+		again, err := c.auditHours(ctx, s)
+		if err != nil {
 			return err
 		}
-		if err := c.clean(ctx, hours[:n], began); err != nil {
+		if err := errors.Join(c.clean(ctx, hours[:n], began), c.touch(ctx, again)); err != nil {
 			return err
 		}
 		hours = hours[n:]
@@ -314,7 +324,11 @@ func (c *cycles) sweepHours(ctx context.Context) error {
 			from = to - hourMillis
 		}
 	}
-	if err := c.auditHours(ctx, span{from, to}); err != nil {
+	again, err := c.auditHours(ctx, span{from, to})
+	if err == nil {
+		err = c.touch(ctx, again)
+	}
+	if err != nil {
 		return err
 	}
 	c.place.sweep = from

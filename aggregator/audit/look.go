@@ -12,26 +12,31 @@ import (
 )
 
 const (
-	// lookTries is how often a look is tried that INSERTs disturb: they take a
-	// tenth of the time under a usual load.
-	lookTries = 20
+	// glances is how often what a look is about is compared, for as long as figures
+	// go on changing.
+	glances = 8
+	// endWithin is how long a look waits for the INSERTs to end that disturbed it.
+	endWithin = 5 * time.Second
 	lookPause = 50 * time.Millisecond
 )
 
 // quiet is what is known of a partition at an instant.
 type quiet struct {
-	end  int64 // of the ledger, or of what is done if that is more
-	busy bool  // something is being inserted, or lies past the end of the ledger
+	end     int64    // of the ledger, or of what is done if that is more
+	past    bool     // rows lie past the end of the ledger
+	running []string // INSERTs under way, by their id
 }
 
-// quietQuery counts INSERTs of a partition under way, and rows past its ledger.
-// What is done is past no ledger, though a row of that is lost.
+func (q *quiet) busy() bool { return q.past || len(q.running) > 0 }
+
+// quietQuery reads INSERTs of a partition under way, and whether there are rows
+// past its ledger. What is done is past no ledger, though a row of that is lost.
 const quietQuery = `
 WITH greatest(
     (SELECT if(count() = 0, -1, toInt64(max(last))) FROM ingest_batches WHERE topic = {topic:String} AND epoch = {epoch:UInt32} AND kpart = {kpart:UInt16}),
     (SELECT toInt64(max(next_offset)) - 1 FROM ingest_progress WHERE topic = {topic:String} AND epoch = {epoch:UInt32} AND kpart = {kpart:UInt16})) AS ended
-SELECT ended, (SELECT count() FROM system.processes WHERE startsWith(query_id, {prefix:String}))
-    + (SELECT count() FROM events WHERE {raw:UInt8} = 1 AND epoch = {epoch:UInt32} AND kpart = {kpart:UInt16} AND koff > ended)`
+SELECT ended, (SELECT groupArray(query_id) FROM system.processes WHERE startsWith(query_id, {prefix:String})),
+    (SELECT count() FROM events WHERE {raw:UInt8} = 1 AND epoch = {epoch:UInt32} AND kpart = {kpart:UInt16} AND koff > ended)`
 
 func (a *Auditor) quiet(ctx context.Context, p partition) (q quiet, err error) {
 	bound := a.bound()
@@ -44,12 +49,29 @@ func (a *Auditor) quiet(ctx context.Context, p partition) (q quiet, err error) {
 	}
 	bound.Integer("raw", raw)
 	err = a.query(ctx, "whether "+p.String()+" rests", quietQuery, bound, func(scan func(...any) error) error {
-		var busy uint64
-		err := scan(&q.end, &busy)
-		q.busy = busy > 0
+		var past uint64
+		err := scan(&q.end, &q.running, &past)
+		q.past = past > 0
 		return err
 	})
 	return q, err
+}
+
+// ended says that all INSERTs into a partition that were under way at an instant
+// have ended, and their batches are done: batches go in one after the other, so
+// when two are done since, the second began after it.
+func (a *Auditor) ended(ctx context.Context, p partition, at *quiet) (ended bool, err error) {
+	const query = `
+SELECT (SELECT count() FROM system.processes WHERE query_id IN {running:Array(String)}) = 0
+    AND (SELECT uniqExact(first) FROM ingest_batches WHERE topic = {topic:String} AND epoch = {epoch:UInt32} AND kpart = {kpart:UInt16} AND toInt64(first) > {end:Int64}) >= 2`
+	bound := a.bound()
+	bound.String("topic", p.topic)
+	bound.Integer("kpart", int64(p.id))
+	bound.Integer("end", at.end)
+	bound.Strings("running", at.running)
+	var yes uint8
+	err = a.query(ctx, "whether "+p.String()+" has got on", query, bound, func(scan func(...any) error) error { return scan(&yes) })
+	return yes == 1, err
 }
 
 // group are findings that one look is about.
@@ -111,37 +133,72 @@ func (a *Auditor) again(ctx context.Context, g *group, end int64) ([]audits.Find
 	return seen, err
 }
 
-// cleanly looks at what differs while its partition rests, and returns what it
+// cleanly looks at what differs so that no INSERT deceives it, and returns what it
 // sees, and at which places it could look (rule 1).
 func (a *Auditor) cleanly(ctx context.Context, findings []audits.Finding) (seen []audits.Finding, looked map[audits.Place]bool, err error) {
 	looked = make(map[audits.Place]bool)
 	for _, g := range groups(findings) {
-		for try := 0; try < lookTries && ctx.Err() == nil; try++ {
-			before, err := a.quiet(ctx, g.partition)
+		var last *glance
+		began := time.Now()
+		for n := 0; len(g.all) > 0 && n < glances && time.Since(began) < endWithin && ctx.Err() == nil; {
+			now, err := a.glance(ctx, &g, last)
 			if err != nil {
 				return nil, nil, err
 			}
-			if before.busy {
+			if now == nil { // nothing to see yet
 				pause(ctx)
 				continue
 			}
-			shown, err := a.again(ctx, &g, before.end)
-			if err != nil {
-				return nil, nil, err
-			}
-			if after, err := a.quiet(ctx, g.partition); err != nil {
-				return nil, nil, err
-			} else if after != before {
-				continue
-			}
-			seen = append(seen, shown...)
-			for i := range g.all {
-				looked[g.all[i].Place] = true
-			}
-			break
+			g.all = slices.DeleteFunc(g.all, func(f audits.Finding) bool {
+				shown, there := now.shown[f.Place]
+				if there && !now.rests && !(last != nil && last.shown[f.Place] == shown) {
+					return false
+				}
+				if there {
+					f.Difference = shown
+					seen = append(seen, f)
+				}
+				looked[f.Place] = true
+				return true
+			})
+			n, last, began = n+1, now, time.Now()
 		}
 	}
 	return seen, looked, ctx.Err()
+}
+
+// glance is what a group looked like.
+type glance struct {
+	shown map[audits.Place]audits.Difference
+	rests bool  // nothing went on meanwhile
+	after quiet // what went on afterwards
+}
+
+// glance compares a group while its partition rests, or once all has ended that
+// went on at the last glance; else it returns nil.
+func (a *Auditor) glance(ctx context.Context, g *group, last *glance) (*glance, error) {
+	before, err := a.quiet(ctx, g.partition)
+	if err != nil {
+		return nil, err
+	}
+	if before.busy() && last != nil {
+		if ended, err := a.ended(ctx, g.partition, &last.after); err != nil || !ended {
+			return nil, err
+		}
+	}
+	found, err := a.again(ctx, g, before.end)
+	if err != nil {
+		return nil, err
+	}
+	now := &glance{shown: make(map[audits.Place]audits.Difference, len(found))}
+	for i := range found {
+		now.shown[found[i].Place] = found[i].Difference
+	}
+	if now.after, err = a.quiet(ctx, g.partition); err != nil {
+		return nil, err
+	}
+	now.rests = !before.busy() && !now.after.busy() && now.after.end == before.end
+	return now, nil
 }
 
 func pause(ctx context.Context) {
@@ -154,25 +211,24 @@ func pause(ctx context.Context) {
 }
 
 // look looks at what a comparison has shown and records what is really there. It
-// reports whether it could look at all of it.
-func (c *cycles) look(ctx context.Context, candidates []audits.Finding) (all bool, err error) {
+// returns what it could not look at, for INSERTs changed it all the time: that is
+// to be compared again.
+func (c *cycles) look(ctx context.Context, candidates []audits.Finding) (left []audits.Finding, err error) {
 	candidates = slices.DeleteFunc(candidates, func(f audits.Finding) bool { return c.known(&f) })
 	if len(candidates) == 0 {
-		return true, nil
+		return nil, nil
 	}
 	seen, looked, err := c.a.cleanly(ctx, candidates)
 	if err != nil {
-		return false, err
+		return nil, err
 	}
-	all = true
 	for _, f := range candidates {
 		if !looked[f.Place] {
-			// It stays for the sweep, and for whoever asks.
-			all = false
-			c.a.log.DebugContext(ctx, "a difference could not be looked at undisturbed", "place", f.String())
+			left = append(left, f)
+			c.a.log.InfoContext(ctx, "a difference could not be looked at, for its figures go on changing", "place", f.String())
 		}
 	}
-	return all, c.found(ctx, seen)
+	return left, c.found(ctx, seen)
 }
 
 // known says that a difference is recorded already.

@@ -22,6 +22,9 @@ const (
 	// rangeOffsets is how long a range that the ledger lacks may be, for it is
 	// built again at once: a longer gap is several.
 	rangeOffsets = 200_000
+	// leftCycles is after how many cycles batches are looked at again that could not
+	// be, of a partition that has not got on since.
+	leftCycles = 6
 	// rejectionsKept is how long rejections are sure to be there: their TTL is 90
 	// days from when they came.
 	rejectionsKept = 89 * dayMillis
@@ -34,7 +37,7 @@ type batch struct {
 	rejected     uint64
 	told         uint64 // what became of its records, added up
 	micro        schemas.Total
-	lastAt       schemas.Millis // timestamp of the last record
+	lastAt       schemas.Millis // timestamp of the last record; of a batch without one that of a neighbour
 	copies       uint64         // equal rows
 	contradicted bool           // another row of the range says something else
 }
@@ -44,18 +47,19 @@ func (b *batch) records() uint64 { return uint64(b.last - b.first + 1) }
 // ledgerQuery reads batches in order. Rows of one batch that are alike are one.
 const ledgerQuery = `
 SELECT first, last, inserted, rejected, inserted + duplicates + rejected + rerouted + skipped, credits_micro,
-    toUnixTimestamp64Milli(last_time), count() AS copies
+    if(last_koff < 0, {none:Int64}, toUnixTimestamp64Milli(last_time)), count() AS copies
 FROM ingest_batches
 WHERE topic = {topic:String} AND epoch = {epoch:UInt32} AND kpart = {kpart:UInt16} AND `
 
 const ledgerGroups = `
-GROUP BY first, last, inserted, duplicates, rejected, rerouted, skipped, credits_micro, last_time`
+GROUP BY first, last, inserted, duplicates, rejected, rerouted, skipped, credits_micro, last_koff, last_time`
 
 func (a *Auditor) readLedger(ctx context.Context, p partition, condition string, bound rollup.Parameters, order string) ([]batch, error) {
 	bound.String("topic", p.topic)
 	bound.Integer("epoch", int64(a.cfg.Epoch))
 	bound.Integer("kpart", int64(p.id))
 	bound.Integer("limit", maxRanges)
+	bound.Integer("none", int64(schemas.NoInstant))
 	var all []batch
 	err := a.query(ctx, "the ledger of "+p.String(), ledgerQuery+condition+ledgerGroups+"\nORDER BY first "+order+", copies DESC LIMIT {limit:UInt32}", bound, func(scan func(...any) error) error {
 		var (
@@ -88,7 +92,42 @@ func (a *Auditor) readLedger(ctx context.Context, p partition, condition string,
 			break
 		}
 	}
+	a.stamp(all)
 	return all, err
+}
+
+// stamp gives batches without a record, of an aborted transaction alone, the time
+// of one beside them.
+func (a *Auditor) stamp(batches []batch) {
+	known := a.now()
+	if at := slices.IndexFunc(batches, func(b batch) bool { return b.lastAt != schemas.NoInstant }); at >= 0 {
+		known = batches[at].lastAt
+	}
+	for i := range batches {
+		if batches[i].lastAt == schemas.NoInstant {
+			batches[i].lastAt = known
+		}
+		known = batches[i].lastAt
+	}
+}
+
+// newestBefore is the newest timestamp of the batches of a partition before an
+// offset: producers may set old ones, so it is not that of the last. NoInstant:
+// there are none.
+func (a *Auditor) newestBefore(ctx context.Context, p partition, before int64) (newest schemas.Millis, err error) {
+	const query = `SELECT toUnixTimestamp64Milli(max(last_time)), count() FROM ingest_batches
+		WHERE topic = {topic:String} AND epoch = {epoch:UInt32} AND kpart = {kpart:UInt16} AND first < {before:Int64} AND last_koff >= 0`
+	bound := a.bound()
+	bound.String("topic", p.topic)
+	bound.Integer("kpart", int64(p.id))
+	bound.Integer("before", before)
+	var n uint64
+	if err := a.query(ctx, "when the batches of "+p.String()+" came", query, bound, func(scan func(...any) error) error {
+		return scan((*int64)(&newest), &n)
+	}); err != nil || n == 0 {
+		return schemas.NoInstant, err
+	}
+	return newest, nil
 }
 
 // stored is what a table holds of a batch.
@@ -192,8 +231,10 @@ func (a *Auditor) compareRanges(ctx context.Context, p partition, batches []batc
 			add(audits.Batches, b.first, b.last, b, audits.Difference{Expected: 1, Found: 2})
 		}
 		if before != nil {
+			b := *b
+			b.lastAt = max(b.lastAt, before.lastAt)
 			for first, n := before.last+1, 0; first < b.first && n < maxRanges; first, n = first+rangeOffsets, n+1 {
-				add(audits.Batches, first, min(first+rangeOffsets, b.first)-1, b, audits.Difference{Expected: 1, Found: 0})
+				add(audits.Batches, first, min(first+rangeOffsets, b.first)-1, &b, audits.Difference{Expected: 1, Found: 0})
 			}
 		}
 		before = b
@@ -265,8 +306,12 @@ func (c *cycles) forwardRanges(ctx context.Context) error {
 // forwardRange audits the next batches of a partition.
 func (c *cycles) forwardRange(ctx context.Context, p partition) (more bool, err error) {
 	next, begun := c.place.ranges[p]
-	if end := c.end(p); begun && end <= next {
+	end := c.end(p)
+	if begun && end <= next {
 		return false, nil
+	}
+	if at, left := c.left[p]; left && at == end && c.cycled%leftCycles != 0 {
+		return false, nil // as it was, it is as it was: parked, it may be
 	}
 	bound := rollup.Parameters{}
 	bound.Integer("next", next)
@@ -288,9 +333,12 @@ func (c *cycles) forwardRange(ctx context.Context, p partition) (more bool, err 
 	if begun && batches[0].first == next-1 {
 		wrong = slices.DeleteFunc(wrong, func(f audits.Finding) bool { return f.Last == next-1 })
 	}
-	if _, err := c.look(ctx, wrong); err != nil {
+	// What could not be looked at is compared again in the next cycle.
+	if left, err := c.look(ctx, wrong); err != nil || len(left) > 0 {
+		c.left[p] = end
 		return false, err
 	}
+	delete(c.left, p)
 	// The hours first: what is forgotten between the two is audited again.
 	if err := c.touch(ctx, hours); err != nil {
 		return false, err
@@ -347,9 +395,9 @@ SELECT count(), toInt64(min(koff)), toInt64(began), if(ledger.1 > 0, ledger.3, {
 	}); err != nil || rows == 0 {
 		return nil, err
 	}
-	after := a.endAt(began)
-	after.lastAt = until
-	lost, _, err = a.compareRanges(ctx, p, []batch{a.endAt(least - 1), after}, audits.Batches)
+	around := []batch{a.endAt(least - 1), a.endAt(began)}
+	around[0].lastAt, around[1].lastAt = until, until
+	lost, _, err = a.compareRanges(ctx, p, around, audits.Batches)
 	return lost, err
 }
 
@@ -400,14 +448,14 @@ func (c *cycles) touch(ctx context.Context, hours []schemas.Millis) error {
 // audited forward were compared since an instant.
 type proof struct {
 	from   int64
-	arrive schemas.Millis // timestamp of the oldest of these
+	arrive schemas.Millis // the newest timestamp of those before these
 	since  schemas.Millis
 	next   batch // that begins at from
 	whole  bool  // there is nothing before
 }
 
 // reaches says that it is about every range that may have brought an event of
-// an hour: none is ahead of its arrival by more than 5 minutes.
+// an hour: no event is ahead of its arrival by more than 5 minutes.
 func (p *proof) reaches(hour schemas.Millis) bool { return p.whole || p.arrive < hour-audits.Disorder }
 
 // prove compares the ranges before those that a proof is about.
@@ -417,6 +465,10 @@ func (c *cycles) prove(ctx context.Context, p partition) error {
 		next, begun := c.place.ranges[p]
 		at = &proof{from: next, arrive: c.a.now(), since: c.a.now(), next: c.a.endAt(next), whole: !begun}
 		c.proofs[p] = at
+	}
+	// Raw events of what is before may have aged out.
+	if rawFrom := c.a.rawFrom(); rawFrom != schemas.NoInstant && at.arrive < rawFrom {
+		at.whole = true
 	}
 	if at.whole {
 		return nil
@@ -428,17 +480,14 @@ func (c *cycles) prove(ctx context.Context, p partition) error {
 		return err
 	}
 	slices.Reverse(batches)
-	rawFrom := c.a.rawFrom()
 	if len(batches) == 0 {
 		lost, err := c.a.beforeLedger(ctx, p)
 		if err != nil {
 			return err
 		}
-		if all, err := c.look(ctx, lost); err != nil || !all {
+		if left, err := c.look(ctx, lost); err != nil || len(left) > 0 {
 			return err
 		}
-	}
-	if len(batches) == 0 || rawFrom != schemas.NoInstant && batches[len(batches)-1].lastAt < rawFrom {
 		at.whole = true
 		return nil
 	}
@@ -449,12 +498,16 @@ func (c *cycles) prove(ctx context.Context, p partition) error {
 	}
 	wrong = slices.DeleteFunc(wrong, func(f audits.Finding) bool { return f.First == at.from })
 	// What could not be looked at may be wrong: nothing is proven by it.
-	if all, err := c.look(ctx, wrong); err != nil || !all {
+	if left, err := c.look(ctx, wrong); err != nil || len(left) > 0 {
+		return err
+	}
+	newest, err := c.a.newestBefore(ctx, p, batches[0].first)
+	if err != nil {
 		return err
 	}
 	at.from, at.next = batches[0].first, batches[0]
-	for i := range batches {
-		at.arrive = min(at.arrive, batches[i].lastAt)
+	if newest != schemas.NoInstant { // else the next step finds that nothing is before
+		at.arrive = newest
 	}
 	return nil
 }

@@ -31,8 +31,11 @@ type auditCmd struct {
 	JSON       bool              `name:"json" help:"As JSON."`
 }
 
-// errDrift makes the exit code 1.
-var errDrift = errors.New("there is drift")
+// These make the exit code 1.
+var (
+	errDrift     = errors.New("there is drift")
+	errUnsettled = errors.New("figures went on changing, so what differs is not known: run this again, or with a --to that is past")
+)
 
 // driftItem is a finding as it is printed.
 type driftItem struct {
@@ -85,26 +88,34 @@ func (c *auditCmd) Run(ctx context.Context, e *env) (err error) {
 	if err := c.print(e.Stdout, report); err != nil {
 		return err
 	}
-	if len(report.Drift) > 0 {
+	switch {
+	case len(report.Drift) > 0:
 		return fmt.Errorf("%w in %d places", errDrift, len(report.Drift))
+	case len(report.Unsettled) > 0:
+		return fmt.Errorf("in %d places %w", len(report.Unsettled), errUnsettled)
 	}
 	return nil
 }
 
 func (c *auditCmd) print(w io.Writer, report *audit.Report) error {
-	items := make([]driftItem, len(report.Drift))
-	for i := range report.Drift {
-		items[i] = itemOf(&report.Drift[i])
+	itemsOf := func(findings []audits.Finding) []driftItem {
+		items := make([]driftItem, len(findings))
+		for i := range findings {
+			items[i] = itemOf(&findings[i])
+		}
+		return items
 	}
+	items, unsettled := itemsOf(report.Drift), itemsOf(report.Unsettled)
 	if c.JSON {
 		encoder := json.NewEncoder(w)
 		encoder.SetIndent("", "  ")
 		return encoder.Encode(struct {
 			*audit.Report
-			From  time.Time   `json:"from"`
-			To    time.Time   `json:"to"`
-			Drift []driftItem `json:"drift"`
-		}{report, report.From.Time(), report.To.Time(), items})
+			From      time.Time   `json:"from"`
+			To        time.Time   `json:"to"`
+			Drift     []driftItem `json:"drift"`
+			Unsettled []driftItem `json:"unsettled"`
+		}{report, report.From.Time(), report.To.Time(), items, unsettled})
 	}
 	fmt.Fprintf(w, "%d batches and %d hours from %s to %s compared: drift in %d places\n",
 		report.Batches, report.Hours, report.From.Time().Format(time.RFC3339), report.To.Time().Format(time.RFC3339), len(items))
@@ -117,6 +128,9 @@ func (c *auditCmd) print(w io.Writer, report *audit.Report) error {
 	}
 	if err := table.Flush(); err != nil {
 		return fmt.Errorf("cannot print the drift: %w", err)
+	}
+	for _, item := range unsettled {
+		fmt.Fprintf(w, "%s went on changing and is not known\n", item.place)
 	}
 	for _, v := range report.UnknownVoids {
 		fmt.Fprintf(w, "event %s of workspace %s is about grant %s, which nobody has granted\n", printable(v.EventID), v.WorkspaceID, v.GrantID)
