@@ -7,6 +7,7 @@ import (
 	"hash/fnv"
 	"math"
 	"math/big"
+	"slices"
 	"time"
 
 	"github.com/ClickHouse/ch-go/proto"
@@ -46,13 +47,22 @@ type difference struct {
 	events                      int64
 }
 
+// key is the difference without its figures.
+func (d difference) key() difference {
+	return difference{workspace: d.workspace, campaign: d.campaign, action: d.action, bucket: d.bucket}
+}
+
 // mend compares each rollup with its source for the buckets that a batch touches,
 // and inserts the differences as signed rows.
 func (p *partition) mend(ctx context.Context, b *batch) error {
 	if b.tables[0].len() == 0 {
 		return nil
 	}
-	if _, err := p.mendRollups(ctx, b.tables[0].intervals(), rollup.Levels, func(table string) string { return p.token(b.span, table) }); err != nil {
+	touched, token := b.tables[0].intervals(), func(table string) string { return p.token(b.span, table) }
+	if err := p.mendOwn(ctx, b, touched, token); err != nil {
+		return err
+	}
+	if err := p.mendTouched(ctx, touched, 0, token, &changes{}); err != nil {
 		return err
 	}
 	// When campaigns were used last is not compared: the latest holds, so saying
@@ -61,15 +71,53 @@ func (p *partition) mend(ctx context.Context, b *batch) error {
 	return err
 }
 
+// mendOwn mends minutes of which raw events may have aged out or are missing for
+// good: usage_1m is to keep what it alone still knows of them. A key that lacks
+// exactly what the batch brought lacks the batch; any other difference was there
+// before it, or was made greater by it, which cannot be told, and stays.
+func (p *partition) mendOwn(ctx context.Context, b *batch, touched []interval, token func(table string) string) error {
+	before, err := p.provableFrom(ctx)
+	if err != nil {
+		return err
+	}
+	unknown := slices.DeleteFunc(slices.Clone(touched), func(s interval) bool { return s.from >= int64(before) })
+	if len(unknown) == 0 {
+		return nil
+	}
+	brought, err := p.brought(ctx, b)
+	if err != nil {
+		return err
+	}
+	_, err = p.mendRollups(ctx, unknown, rollup.Levels[:1], token, func(d difference) bool { return brought[d.key()] == d })
+	return err
+}
+
+// brought is what the rows of a batch add up to, minute by minute.
+func (p *partition) brought(ctx context.Context, b *batch) (map[difference]difference, error) {
+	t := b.tables[0]
+	query := `SELECT workspace_id, toStartOfMinute(time) AS start, campaign_id, action, sum(toInt128(credits_micro)),
+			sum(toInt128(if(credits_micro < 0, -credits_micro, 0))), toInt64(count()) FROM ` + t.table + inRange + ` GROUP BY workspace_id, start, campaign_id, action`
+	all, err := readAll(ctx, p, query, t.rangeParams(b.span), scanDifference)
+	if err != nil {
+		return nil, err
+	}
+	brought := make(map[difference]difference, len(all))
+	for _, d := range all {
+		brought[d.key()] = d
+	}
+	return brought, nil
+}
+
 // mendRollups compares rollups with their sources for intervals, each after the
 // ones that it is made from, and inserts the differences as signed rows. It
 // returns how many keys differed, and the last token. It is exact because a
 // workspace has one partition and its owner is here: nobody else adds to these
 // buckets meanwhile. token begins the tokens, which go on with a hash of what
-// they mend. Where a rollup is made anew, the new table is mended before it.
-func (p *partition) mendRollups(ctx context.Context, touched []interval, levels []rollup.Level, token func(table string) string) (mended mending, err error) {
+// they mend. Where a rollup is made anew, the new table is mended before it. only
+// says which differences; nil: all.
+func (p *partition) mendRollups(ctx context.Context, touched []interval, levels []rollup.Level, token func(table string) string, only func(difference) bool) (mended mending, err error) {
 	for attempt := 1; ; attempt++ {
-		mended, err = p.mendLevels(ctx, touched, p.withAnew(levels), token)
+		mended, err = p.mendLevels(ctx, touched, p.withAnew(levels), token, only)
 		if !errors.Is(err, errAnewOver) || attempt > repairAttempts {
 			return mended, err
 		}
@@ -79,13 +127,16 @@ func (p *partition) mendRollups(ctx context.Context, touched []interval, levels 
 	}
 }
 
-func (p *partition) mendLevels(ctx context.Context, touched []interval, levels []rollup.Level, token func(table string) string) (mended mending, err error) {
+func (p *partition) mendLevels(ctx context.Context, touched []interval, levels []rollup.Level, token func(table string) string, only func(difference) bool) (mended mending, err error) {
 	for i := range levels {
 		l := &levels[i]
 		for attempt := 1; ; attempt++ {
 			diffs, err := p.differences(ctx, touched, l)
 			if err != nil {
 				return mended, err
+			}
+			if only != nil {
+				diffs = slices.DeleteFunc(diffs, func(d difference) bool { return !only(d) })
 			}
 			if len(diffs) == 0 {
 				break
@@ -163,19 +214,21 @@ func (p *partition) differencesIn(ctx context.Context, condition string, touched
 		GROUP BY workspace_id, start, campaign_id, action HAVING dc != 0 OR dr != 0 OR dn != 0
 		ORDER BY workspace_id, start, campaign_id, action`
 	params := clickhouse.Parameters{"from": fmt.Sprint(from), "to": fmt.Sprint(to)}
-	return readAll(ctx, p, query, params, func(rows driver.Rows) (d difference, err error) {
-		var bucket time.Time
-		var micro, refunds big.Int
-		if err := rows.Scan(&d.workspace, &bucket, &d.campaign, &d.action, &micro, &refunds, &d.events); err != nil {
-			return d, err
-		}
-		d.bucket = bucket.Unix()
-		if d.micro, err = schemas.TotalFromBig(&micro); err != nil {
-			return d, err
-		}
-		d.refunds, err = schemas.TotalFromBig(&refunds)
+	return readAll(ctx, p, query, params, scanDifference, clickhouse.WithExternalTable(touched))
+}
+
+func scanDifference(rows driver.Rows) (d difference, err error) {
+	var bucket time.Time
+	var micro, refunds big.Int
+	if err := rows.Scan(&d.workspace, &bucket, &d.campaign, &d.action, &micro, &refunds, &d.events); err != nil {
 		return d, err
-	}, clickhouse.WithExternalTable(touched))
+	}
+	d.bucket = bucket.Unix()
+	if d.micro, err = schemas.TotalFromBig(&micro); err != nil {
+		return d, err
+	}
+	d.refunds, err = schemas.TotalFromBig(&refunds)
+	return d, err
 }
 
 // touchedBy returns the distinct (workspace, bucket) pairs of intervals as an

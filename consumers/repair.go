@@ -213,7 +213,7 @@ func (p *partition) repairHour(ctx context.Context, f *audits.Finding) error {
 		f.State, f.Note = audits.Unprovable, why
 		return nil
 	}
-	mended, err := p.mendRollups(ctx, []interval{touched}, rollup.Levels[at:], p.repairToken(f))
+	mended, err := p.mendRollups(ctx, []interval{touched}, rollup.Levels[at:], p.repairToken(f), nil)
 	if err != nil {
 		return err
 	}

@@ -218,7 +218,7 @@ func (p *partition) mendTouched(ctx context.Context, touched []interval, from in
 		touched []interval
 		levels  []rollup.Level
 	}{{known, rollup.Levels[from:]}, {unknown, rollup.Levels[max(from, 1):]}} {
-		mended, err := p.mendRollups(ctx, part.touched, part.levels, token)
+		mended, err := p.mendRollups(ctx, part.touched, part.levels, token, nil)
 		done.mended += mended.keys
 		done.token = cmp.Or(mended.token, done.token)
 		if err != nil {

@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"slices"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -176,6 +178,56 @@ func TestAuditLeavesWhatKafkaHasNoMore(t *testing.T) {
 	}
 	if n := r.number(`SELECT count() FROM events`); n != before-1 {
 		t.Errorf("%d raw events, want %d", n, before-1)
+	}
+}
+
+// TestVerifiedBatchKeepsWhatARollupAloneKnows has a batch verified of minutes
+// whose raw events are missing for good: what usage_1m has of them stays, and the
+// batch is added where it is known to be missing.
+func TestVerifiedBatchKeepsWhatARollupAloneKnows(t *testing.T) {
+	t.Parallel()
+	engine := ownEngine(t) // it may abort where an answer is lost
+	for name, lost := range map[string]bool{"ViewTookIt": false, "ViewDidNot": true} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t, engine.Database(t))
+			ws, hour := r.workspaceIn(0), time.Now().UTC().Truncate(time.Hour).Add(-3*time.Hour)
+			event := func(id string, minute int) sent {
+				return r.consumed(ws, id, "cmp_1", "a", 5, hour.Add(time.Duration(minute)*time.Minute))
+			}
+			var doubtful atomic.Bool
+			w := &wire{judge: func(c *wired, _ []byte) fate {
+				return when(c.data && c.table == "events" && doubtful.Swap(false), deafen)
+			}}
+			r.consume(event("known", 1), event("other", 2))
+			c := r.startWired(w, func(c *Config) { c.InsertTimeout = 2 * time.Second })
+			r.waitDone()
+			minutes := func() []uint64 {
+				return collect(r, "SELECT toUInt64(sum(events)) FROM usage_1m WHERE workspace_id = ? GROUP BY bucket ORDER BY bucket", scalar[uint64], ws)
+			}
+			r.exec("INSERT INTO usage_1m (workspace_id, bucket, campaign_id, action, credits_micro, events) VALUES (?, ?, 'cmp_1', 'a', 7, 1)", ws, hour.Add(time.Minute))
+			r.exec("INSERT INTO audits (topic, epoch, kpart, what, last, hour, first_seen_at, state, step) VALUES (?, 1, 0, 'events', 1, ?, now64(3), 'unprovable', 3)",
+				r.broker.Topics.Consumption, hour.Add(time.Hour))
+			if lost {
+				r.exec("DETACH TABLE usage_1m_view")
+			}
+			doubtful.Store(true)
+			r.consume(event("late", 1), event("later", 2))
+			r.waitDone()
+			want := []uint64{3, 2}
+			if lost {
+				want[0] = 2 // whether the view took the batch there cannot be told
+			}
+			if got := minutes(); !slices.Equal(got, want) {
+				t.Errorf("the minutes have %d events, want %d", got, want)
+			}
+			quarter := r.number("SELECT toUInt64(sum(events)) FROM usage_15m WHERE workspace_id = ?", ws)
+			if sum := want[0] + want[1]; quarter != sum {
+				t.Errorf("their quarter has %d events, want %d", quarter, sum)
+			}
+			if doubtful.Load() || c.counter(t, "drawdown_consumers_insert_errors_total") == 0 {
+				t.Error("no INSERT was doubtful: this shows nothing")
+			}
+		})
 	}
 }
 
