@@ -19,6 +19,7 @@ type batch struct {
 	rejected   rejections
 	reroutes   []reroute
 	duplicates uint64
+	later      []*rows // of a range that is built again: rows that were lost, and counted again since
 	skipped    uint64
 	bytes      int // of memory that its rows, rejections and reroutes take
 	startedAt  time.Time

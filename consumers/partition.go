@@ -49,6 +49,7 @@ type partition struct {
 	said      kafka.OffsetCommit // what was committed last
 	repairs   []audits.Finding   // confirmed by the audit, to be mended between two batches
 	repairing bool               // some were given and are not all settled
+	forgot    bool               // repairs have put in rows that the filter does not know
 	look      bool               // for rollups that are made anew
 }
 

@@ -108,13 +108,16 @@ func (p *partition) takeRepairs() []audits.Finding {
 	return todo
 }
 
+// errPutIn ends a generation whose filter is not what the tables hold.
+var errPutIn = errors.New("lost rows were put in again, so what was counted is read anew")
+
 // errLater says that a finding has to wait for another one.
 var errLater = errors.New("another finding of the partition comes first")
 
 // repair mends what the audit has confirmed, between two batches (invariant
 // 10): nobody else adds to what is mended then. What cannot be mended now stays
 // as it is and is tried again; only the end of the generation is an error.
-func (p *partition) repair(ctx context.Context, todo []audits.Finding) error {
+func (p *partition) repair(ctx context.Context, todo []audits.Finding) (err error) {
 	defer func() {
 		p.mu.Lock()
 		p.repairing = false
@@ -123,6 +126,14 @@ func (p *partition) repair(ctx context.Context, todo []audits.Finding) error {
 	if err := p.waitForInserts(ctx); err != nil {
 		return err
 	}
+	defer func() {
+		// What is sent again of the rows that were put in is a duplicate from now on,
+		// also in the batches that are built but not written.
+		if p.forgot && err == nil {
+			p.gen.end(errPutIn)
+			err = errOver
+		}
+	}()
 	waiting := false // a range is still wrong, so raw events cannot be trusted
 	for i := range todo {
 		f := todo[i]

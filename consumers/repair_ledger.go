@@ -25,6 +25,18 @@ func (l *ledgered) says(b *batch) bool {
 		l.rerouted == uint64(len(b.reroutes)) && l.skipped == b.skipped && l.micro == b.micro()
 }
 
+// saidBefore reports whether the row says what was built before some of it was
+// counted again by later ranges.
+func (l ledgered) saidBefore(b *batch) bool {
+	for _, t := range b.later {
+		lost := t.digest()
+		l.inserted -= lost.count
+		l.duplicates += lost.count
+		l.micro = l.micro.Sub(lost.micro)
+	}
+	return len(b.later) > 0 && l.says(b)
+}
+
 // sameAs ignores where the rows lie.
 func (l ledgered) sameAs(other ledgered) bool {
 	l.rowPlace, other.rowPlace = rowPlace{}, rowPlace{}
@@ -77,6 +89,7 @@ func (p *partition) repairLedger(ctx context.Context, f *audits.Finding, s span)
 		}
 	}
 	changed, err := q.verifyRange(ctx, b, p.repairToken(f))
+	p.forgot = p.forgot || changed.rows > 0
 	if err != nil {
 		return err
 	}

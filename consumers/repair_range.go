@@ -5,10 +5,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
 	"github.com/ClickHouse/clickhouse-go/v2"
+	"github.com/ClickHouse/clickhouse-go/v2/ext"
 	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
 
 	"github.com/drawdown/drawdown/schemas"
@@ -35,7 +37,8 @@ func (p *partition) repairRange(ctx context.Context, f *audits.Finding) error {
 		return err
 	}
 	defer release()
-	if !rows[0].says(b) {
+	before := rows[0].saidBefore(b)
+	if !before && !rows[0].says(b) {
 		// A duplicate counts where the event that it repeats is lost.
 		if lacking, err := p.lacksBefore(ctx, s); err != nil {
 			return err
@@ -46,11 +49,19 @@ func (p *partition) repairRange(ctx context.Context, f *audits.Finding) error {
 		return nil
 	}
 	changed, err := q.verifyRange(ctx, b, p.repairToken(f))
+	p.forgot = p.forgot || changed.rows > 0
+	if err == nil && before {
+		if err = p.removeLedgered(ctx, s, rows); err == nil {
+			err = q.verifyLedger(ctx, b)
+		}
+	}
 	if err != nil {
 		return err
 	}
 	f.State, f.Token, f.Note = audits.Repaired, changed.token, changed.String()
-	if changed.deleted+changed.inserted+changed.mended == 0 {
+	if before {
+		f.Note += "; the ledger says of events that later ranges have counted again that they are duplicates"
+	} else if changed.deleted+changed.inserted+changed.mended == 0 {
 		f.State, f.Note = audits.Fine, "it was mended already"
 	}
 	return nil
@@ -59,6 +70,7 @@ func (p *partition) repairRange(ctx context.Context, f *audits.Finding) error {
 // changes are what verifyRange did.
 type changes struct {
 	deleted, inserted, mended int
+	rows                      int // of those inserted, without rejections
 	token                     string
 }
 
@@ -99,11 +111,84 @@ func (p *partition) shadow(ctx context.Context, s span) (b *batch, q *partition,
 	if raw, ok := p.c.EventsTTL.RawFrom(p.c.now()); err == nil && ok && p.role == schemas.ConsumptionTopic && b.lastKoff >= 0 && b.lastTime < int64(raw) {
 		err = park("aged_out", "offsets %s of %s came before raw events are sure to be kept (--events-ttl %s), so what is missing may have aged out", s, p, p.c.EventsTTL)
 	}
+	if err == nil {
+		err = q.leaveToLater(ctx, b)
+	}
 	if err != nil {
 		release()
 		return nil, nil, nil, err
 	}
 	return b, q, release, nil
+}
+
+// leaveToLater takes rows out of a range that is built again which are lost, and
+// whose events later ranges have counted since: sent again, they were no
+// duplicates of anything that the tables had. Put in, they would count twice.
+func (p *partition) leaveToLater(ctx context.Context, b *batch) error {
+	later := make([]*rows, len(b.tables))
+	for i, t := range b.tables {
+		t.anyTime = true
+		_, lost, err := p.odd(ctx, b.span, t)
+		if err != nil {
+			return err
+		}
+		again, err := p.countedAfter(ctx, b.span, t, lost)
+		if err != nil {
+			return err
+		}
+		kept := make(map[uint64]bool, t.len())
+		for _, off := range t.koff.ColUInt64 {
+			kept[off] = !again[off]
+		}
+		later[i] = t.only(kindOf(t.table), again)
+		if len(again) > 0 {
+			p.c.log.Warn("events of a range are lost, and were counted again later: they stay where they are", "partition", p.String(), "offsets", b.String(), "rows", len(again))
+			b.tables[i] = t.only(kindOf(t.table), kept)
+			b.duplicates += uint64(len(again))
+			b.later = later
+		}
+	}
+	return nil
+}
+
+// countedAfter says which rows, by their offset, have an event that was counted
+// behind a range.
+func (p *partition) countedAfter(ctx context.Context, s span, t *rows, which map[uint64]bool) (again map[uint64]bool, err error) {
+	type identity struct {
+		workspace, id string
+		at            int64
+	}
+	offsets := make(map[identity]uint64, len(which))
+	for i, off := range t.koff.ColUInt64 {
+		if which[off] {
+			offsets[identity{string(t.workspace.row(i)), string(t.id.row(i)), t.time.ColInt64[i]}] = off
+		}
+	}
+	again = make(map[uint64]bool)
+	for chunk := range slices.Chunk(slices.Collect(maps.Keys(offsets)), lookupsPerQuery) {
+		asked, err := ext.NewTable("asked", ext.Column("workspace_id", "String"), ext.Column("time", "DateTime64(3, 'UTC')"), ext.Column("event_id", "String"))
+		if err != nil {
+			return nil, fmt.Errorf("cannot make the table of ids to look up: %w", err)
+		}
+		for _, one := range chunk {
+			if err := asked.Append(one.workspace, time.UnixMilli(one.at).UTC(), one.id); err != nil {
+				return nil, fmt.Errorf("cannot list an id to look up: %w", err)
+			}
+		}
+		query := `SELECT workspace_id, event_id, toUnixTimestamp64Milli(time) FROM ` + t.table + `
+			WHERE (workspace_id, time, event_id) IN (SELECT workspace_id, time, event_id FROM asked) AND epoch = {epoch:UInt32} AND kpart = {kpart:UInt16} AND koff > {last:UInt64}`
+		found, err := readAll(ctx, p, query, spanParams(s), func(rows driver.Rows) (one identity, err error) {
+			err = rows.Scan(&one.workspace, &one.id, &one.at)
+			return one, err
+		}, clickhouse.WithExternalTable(asked))
+		if err != nil {
+			return nil, err
+		}
+		for _, one := range found {
+			again[offsets[one]] = true
+		}
+	}
+	return again, nil
 }
 
 // unprovable returns why a range can never be repaired, or "".
@@ -143,7 +228,7 @@ func (p *partition) lacksBefore(ctx context.Context, s span) (lacking bool, err 
 // puts in what is missing, and mends the rollups for both.
 func (p *partition) verifyRange(ctx context.Context, b *batch, token func(table string) string) (done changes, err error) {
 	var touched []interval
-	for _, t := range b.tables {
+	for i, t := range b.tables {
 		t.anyTime = true // a row that should not be there may be of any time
 		if err := p.removed(ctx, t.table); err != nil {
 			return done, err
@@ -153,12 +238,16 @@ func (p *partition) verifyRange(ctx context.Context, b *batch, token func(table 
 			return done, err
 		}
 		var minutes []interval
-		for i := range surplus {
-			minutes = append(minutes, surplus[i].minute())
+		for _, row := range surplus {
+			minutes = append(minutes, row.minute())
 		}
 		if len(lost) > 0 {
 			minutes = append(minutes, t.only(kindOf(t.table), lost).intervals()...)
 			done.inserted += len(lost)
+			done.rows += len(lost)
+		}
+		if len(b.later) > 0 {
+			minutes = append(minutes, b.later[i].intervals()...)
 		}
 		if p.role == schemas.ConsumptionTopic {
 			if err := p.touch(ctx, minutes); err != nil {

@@ -304,6 +304,66 @@ func (r *rig) finding(table, workspace string, hour time.Time) {
 	}
 }
 
+// TestEventThatIsLostAndSentAgainCountsOnce loses the rows of a use and of a grant,
+// and has their records sent again before they are put in, when nothing knows
+// them, and after it, by the same consumer.
+func TestEventThatIsLostAndSentAgainCountsOnce(t *testing.T) {
+	t.Parallel()
+	for _, when := range []string{"before the repair", "after the repair"} {
+		t.Run(when, func(t *testing.T) {
+			t.Parallel()
+			r := newRig(t, storetest.ClickHouse(t))
+			ws, at := r.workspaceIn(1), time.Now().UTC().Truncate(time.Hour).Add(-5*time.Hour)
+			use := r.consumed(ws, "lost", "cmp_1", "a", 5, at)
+			grant := r.granted(ws, "grant", "g1", nil)
+			r.consume(use, r.consumed(ws, "kept", "cmp_1", "a", 7, at))
+			r.send(r.broker.Topics.Ledger, grant)
+			c := r.start(inAHurry)
+			r.waitDone()
+			lose := func() {
+				r.exec("DELETE FROM events WHERE event_id = 'lost'")
+				r.exec("DELETE FROM credit_entries WHERE event_id = 'grant'")
+			}
+			again := func() {
+				r.consume(use)
+				r.send(r.broker.Topics.Ledger, grant)
+				r.waitDone()
+			}
+			// One is settled by the generation that the other one ends, or by the next.
+			settled := func() bool {
+				return r.number(`SELECT count() FROM audits FINAL WHERE state IN ('repaired', 'ok') AND what IN ('events', 'credit_entries')`) == 2 &&
+					r.number(`SELECT count() FROM audits FINAL WHERE state = 'drift'`) == 0
+			}
+			if when == "before the repair" {
+				c.mustStop(t)
+				lose()
+				c = r.start(inAHurry)
+				again()
+				r.audit()
+				r.wait("the ledger is mended", settled)
+			} else {
+				lose()
+				r.audit()
+				r.wait("both are put in", settled)
+				again()
+				r.requireExact()
+			}
+			for _, query := range []string{
+				"SELECT count() FROM events WHERE event_id = 'lost'", "SELECT count() FROM credit_entries WHERE event_id = 'grant'",
+				"SELECT toUInt64(sum(events) - 1) FROM usage_1m", "SELECT toUInt64(sum(events) - 1) FROM usage_1d", "SELECT toUInt64(sum(duplicates) - 1) FROM ingest_batches", // of two topics
+			} {
+				if n := r.number(query); n != 1 {
+					t.Errorf("%s is %d, want 1", query, n)
+				}
+			}
+			r.waitSwept()
+			if open := r.number("SELECT count() FROM audits FINAL WHERE state NOT IN ('repaired', 'ok')"); open != 0 {
+				t.Errorf("findings %v", r.findings())
+			}
+		})
+	}
+}
+
 // TestRollupIsNotMendedFromOneThatIsWrong confirms that quarters differ from the
 // minutes where minutes were lost, before the minutes are confirmed: what the
 // quarters alone still know must not be taken from them.
