@@ -1,6 +1,7 @@
 // Rules that two people change, and what the page says when one fires.
 import { beforeAll, describe, expect, test } from 'vitest'
 import { answer, axe, cli, counted, open, stack, use } from './stack'
+import { slowTimeout } from './timeouts'
 
 /** workspace is one to which only this file writes. */
 const workspace = 'w-alerting'
@@ -27,7 +28,7 @@ describe.skipIf(!stack.browser)('alerts', () => {
       body: JSON.stringify({ credits: '1000', grant_id: 'g1', effective_at: new Date(Date.now() - 86_400_000).toISOString() }),
     })
     await counted(workspace)
-  }, 120_000)
+  })
 
   test('a rule that somebody else changed meanwhile keeps what was edited here', async () => {
     const { rule_id } = await make('Both of us', { percent: 10 })
@@ -79,7 +80,7 @@ describe.skipIf(!stack.browser)('alerts', () => {
     await notices
       .getByText(/has 400 credits left/)
       .first()
-      .waitFor({ timeout: 60_000 })
+      .waitFor({ timeout: slowTimeout })
     // Who hears the page is told as well.
     await page
       .getByRole('status')

@@ -5,7 +5,8 @@
 // is what it would last on a machine that has nothing else to do.
 import type { Page } from 'playwright-core'
 import { describe, expect, test } from 'vitest'
-import { answer, cli, counted, open, stack, use } from './stack'
+import { answer, cli, counted, open, slower, stack, type Timed, timed, times, use } from './stack'
+import { listTimeout } from './timeouts'
 import { build, world } from './world'
 
 const credits = '/w/demo-acme/settings/credits'
@@ -16,10 +17,8 @@ const mostBytes = 300_000
 const mostShift = 0.05
 /** longestTask holds the main thread so that nobody notices, in milliseconds. */
 const longestTask = 200
-/** filledWithin bounds a machine that does much else, in milliseconds: the claim is a second. */
+/** filledWithin bounds what it takes where nothing else runs, in milliseconds, with room: the claim is a second. */
 const filledWithin = 3_000
-/** usualLoop is what the calibrating loop below takes on the machine of the claim, in milliseconds. */
-const usualLoop = 20
 
 type Measured = { shifts: number; moved: string[]; tasks: number[] }
 
@@ -47,20 +46,6 @@ async function measure(page: Page) {
 }
 
 const measured = (page: Page) => page.evaluate(() => (window as unknown as { kept: Measured }).kept)
-
-/** slower is how many times slower than usual a loop of known work is in the page just now. */
-async function slower(page: Page): Promise<number> {
-  const times = await page.evaluate(() => {
-    const loop = () => {
-      const from = performance.now()
-      let sum = 0
-      for (let i = 0; i < 4_000_000; i++) sum = (sum * 31 + i) % 1_000_003
-      return { took: performance.now() - from, sum }
-    }
-    return Array.from({ length: 7 }, () => loop().took).sort((a, b) => a - b)
-  })
-  return Math.max((times[3] ?? 0) / usualLoop, 1)
-}
 
 type TraceEvent = { ph: string; name: string; pid: number; tid: number; tdur?: number; args: { name?: string } }
 
@@ -160,17 +145,20 @@ describe.skipIf(!stack.browser)('budget', () => {
   })
 
   test('the three panels are filled within a second', async () => {
-    const times: number[] = []
+    const loads: Timed[] = []
     for (let i = 0; i < 3; i++) {
       // A new window each time: nothing is cached.
       const { page, close } = await open({ as: 'alice' })
-      await page.goto(credits)
-      times.push(await filled(page))
+      const load = async () => {
+        await page.goto(credits)
+        return filled(page)
+      }
+      loads.push(await timed(page, load))
       await close()
     }
-    times.sort((a, b) => a - b)
-    console.log(`three panels filled after ${times.map((ms) => ms.toFixed(0)).join(', ')} ms`)
-    expect(times[1]).toBeLessThan(filledWithin)
+    console.log(`three panels filled after ${times(loads)} ms (where nothing else runs)`)
+    const middle = loads.map(({ usual }) => usual).sort((a, b) => a - b)[1]
+    expect(middle).toBeLessThan(filledWithin)
   })
 
   for (const [name, path, ready] of [
@@ -243,7 +231,7 @@ describe.skipIf(!stack.browser)('budget', () => {
           await page.evaluate(() => window.scrollTo(0, document.documentElement.scrollHeight))
           return count()
         },
-        { timeout: 60_000, interval: 300 },
+        { timeout: listTimeout, interval: 300 },
       )
       .toMatch(/^5000|^5,000/)
     await notHeld(page, '5,000 campaigns', ended)

@@ -3,6 +3,7 @@ import type { Page } from 'playwright-core'
 import { describe, expect, test } from 'vitest'
 import { sum } from '../src/credits'
 import { answer, axe, exact, open, stack } from './stack'
+import { listTimeout } from './timeouts'
 import { build, longName, world } from './world'
 
 const list = (workspace: string, query = '') => answer(`/workspaces/${workspace}/campaigns${query}`)
@@ -77,10 +78,14 @@ describe.skipIf(!stack.browser)('campaigns', () => {
     const more = page.locator('.list-more')
     await page.locator('.campaign-row a').first().waitFor()
     await expect
-      .poll(async () => {
-        if ((await more.count()) > 0) await more.scrollIntoViewIfNeeded().catch(() => {})
-        return more.count()
-      })
+      .poll(
+        async () => {
+          // All at once: Playwright's own would wait for one that is just gone.
+          await more.evaluateAll((all) => all[0]?.scrollIntoView({ block: 'center' }))
+          return more.count()
+        },
+        { timeout: listTimeout },
+      )
       .toBe(0)
     // The head, 5,000 campaigns, unattributed and the total.
     expect(await page.locator('.campaign-table').getAttribute('aria-rowcount')).toBe('5003')

@@ -4,6 +4,7 @@ import type { Page } from 'playwright-core'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { decimal, micro, sum } from '../src/credits'
 import { answer, cli, counted, exact, open, stack, use } from './stack'
+import { longTestTimeout, slowTimeout } from './timeouts'
 
 /** workspace is one to which only this file writes. */
 const workspace = 'w-flow'
@@ -120,13 +121,13 @@ describe.skipIf(!stack.browser)('from Kafka to the page', () => {
     const times = [1, 2, 3, 5, 8, 13, 21].flatMap((days) => edges.map((edge) => midnight - days * 86_400_000 + edge))
     await send(times.filter((time) => time < Date.now() - 3_600_000).map((time, i) => make(i, time)))
     await counted(workspace)
-  }, 120_000)
+  })
 
   let running: ReturnType<typeof flow> | undefined
   afterAll(async () => running?.stop())
 
   for (const [locale, zone] of settings) {
-    test(`every figure is the oracle's and the API's in ${locale} and ${zone}`, { timeout: 180_000 }, async () => {
+    test(`every figure is the oracle's and the API's in ${locale} and ${zone}`, { timeout: longTestTimeout }, async () => {
       const { page, close } = await open({ locale, zone })
       const counted = sent.length
       running = flow()
@@ -151,18 +152,21 @@ async function moving(page: Page, before: number) {
   await page.locator('.trends-total data.amount').waitFor()
   const seen = new Set<string>()
   await expect
-    .poll(async () => {
-      const [remaining, used, table] = [
-        (await figure.getAttribute('value')) ?? '',
-        (await exact(page, '.trends-total'))[0] ?? '',
-        await tableOnce(page),
-      ]
-      expect(soFar(before, (spent) => micro(granted) - spent)).toContain(remaining)
-      expect(soFar(before, (spent) => spent)).toContain(used)
-      expect(soFar(before, (spent) => spent)).toContain(table.total)
-      expect(sum(table.rows)).toBe(table.total)
-      return seen.add(remaining).size
-    })
+    .poll(
+      async () => {
+        const [remaining, used, table] = [
+          (await figure.getAttribute('value')) ?? '',
+          (await exact(page, '.trends-total'))[0] ?? '',
+          await tableOnce(page),
+        ]
+        expect(soFar(before, (spent) => micro(granted) - spent)).toContain(remaining)
+        expect(soFar(before, (spent) => spent)).toContain(used)
+        expect(soFar(before, (spent) => spent)).toContain(table.total)
+        expect(sum(table.rows)).toBe(table.total)
+        return seen.add(remaining).size
+      },
+      { timeout: slowTimeout },
+    )
     .toBeGreaterThan(4)
 }
 

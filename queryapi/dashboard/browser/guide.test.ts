@@ -1,6 +1,6 @@
 // Each step and each success criterion of the guide to the dashboard that this page stands in for.
 import { beforeAll, describe, expect, test } from 'vitest'
-import { answer, counted, exact, open, stack, use } from './stack'
+import { answer, counted, exact, open, stack, type Timed, timed, times, use } from './stack'
 import { build, longName, world } from './world'
 
 const panel = (name: string) => `section:has(> header h2:text-is("${name}"))`
@@ -9,7 +9,7 @@ const trends = panel('Credit Usage Trends')
 const campaigns = panel('Usage by Campaign')
 
 describe.skipIf(!stack.browser)('the guide', () => {
-  beforeAll(() => build(), 120_000)
+  beforeAll(build)
 
   test('a person of the workspace goes from Campaigns by Settings to Credits and sees the three panels', async () => {
     const { page, close } = await open({ as: 'alice' })
@@ -118,7 +118,7 @@ describe.skipIf(!stack.browser)('the guide', () => {
 })
 
 describe.skipIf(!stack.browser)('figures', () => {
-  beforeAll(() => build(), 120_000)
+  beforeAll(build)
 
   // What was sent (world.ts): 120 times 1.5 and 120 times 0.000001, 7, and 2.5 taken back.
   const used = '184.50012'
@@ -154,19 +154,22 @@ describe.skipIf(!stack.browser)('figures', () => {
     await counted(world.unused)
     await use(world.unused, [{ campaign: 'cmp-1', credits: '0.5' }]) // the first one warms what only later ones should be timed on
     await expect.poll(() => figure.getAttribute('value')).toBe('-0.499999')
-    const took: number[] = []
+    const moves: Timed[] = []
     for (const [credits, after] of [
       ['0.25', '-0.749999'],
       ['0.125', '-0.874999'],
       ['0.0625', '-0.937499'],
     ] as const) {
-      await use(world.unused, [{ campaign: 'cmp-1', credits }]) // returns once Kafka has acknowledged
-      const from = Date.now()
-      await expect.poll(() => figure.getAttribute('value'), { interval: 20 }).toBe(after)
-      took.push(Date.now() - from)
+      const move = async () => {
+        await use(world.unused, [{ campaign: 'cmp-1', credits }]) // returns once Kafka has acknowledged
+        const from = Date.now()
+        await expect.poll(() => figure.getAttribute('value'), { interval: 20 }).toBe(after)
+        return Date.now() - from
+      }
+      moves.push(await timed(page, move))
     }
-    console.log(`from Kafka's acknowledgement to the page: ${took.join(', ')} ms`)
-    expect(Math.min(...took)).toBeLessThan(2_000)
+    console.log(`from Kafka's acknowledgement to the page: ${times(moves)} ms (where nothing else runs)`)
+    expect(Math.min(...moves.map(({ usual }) => usual))).toBeLessThan(2_000)
     await close()
   })
 })

@@ -27,7 +27,7 @@ async function told(page: Page) {
 const wrong = /Not known|cannot be|went wrong|failed|permission|signed out|Sign in/
 
 describe.skipIf(!stack.browser)('before figures are there', () => {
-  beforeAll(() => build(), 120_000)
+  beforeAll(build)
 
   test('the page says that it loads, and nothing else', async () => {
     const { page, close } = await open()

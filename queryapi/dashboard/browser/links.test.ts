@@ -23,7 +23,7 @@ const tab = (page: Page, name: string) =>
     .click()
 
 describe.skipIf(!stack.browser)('links', () => {
-  beforeAll(() => build(), 120_000)
+  beforeAll(build)
 
   for (const kept of [
     { zone: 'utc', preset: 'last_7_days' },

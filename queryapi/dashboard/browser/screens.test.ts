@@ -7,13 +7,11 @@ import type { Page } from 'playwright-core'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { look, type Screen, screens, themed } from './screens'
 import { axe, open, shot, shots, stack } from './stack'
+import { longTestTimeout } from './timeouts'
 import { build } from './world'
 
 const only = process.env.SHOTS?.split(',')
 const wanted = screens.filter(({ name }) => !only || only.includes(name))
-
-/** slow is what a screen may take on a machine that does much else, in milliseconds: up to seven pictures and three looks. */
-const slow = 240_000
 
 /** heights are those of a laptop and of a phone. */
 const heights = (width: number) => (width < 600 ? 740 : 900)
@@ -63,7 +61,8 @@ describe.skipIf(!stack.browser)('every screen', () => {
       expect(found).toEqual(clean)
       await close()
     },
-    slow,
+    // Up to seven pictures and three looks.
+    longTestTimeout,
   )
 
   test('axe finds what is wrong', async () => {

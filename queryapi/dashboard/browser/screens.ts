@@ -73,7 +73,7 @@ const behind = async (page: Page) => {
 /** ended takes the session away while the page is open. */
 const ended = async (page: Page) => {
   await page.route('**/v1/**', failing(401, 'unauthorized'))
-  await page.getByRole('heading', { name: 'You are signed out' }).waitFor({ timeout: 60_000 })
+  await page.getByRole('heading', { name: 'You are signed out' }).waitFor()
 }
 
 const makeKey = async (page: Page) => {

@@ -1,7 +1,8 @@
 // Starts the stack once for all tests of a run, and ends it.
 import { type ChildProcess, spawn } from 'node:child_process'
+import { randomInt } from 'node:crypto'
 import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
-import { createServer } from 'node:net'
+import { createServer, type Server } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import type { TestProject } from 'vitest/node'
@@ -19,27 +20,36 @@ function findBrowser(): string {
   return ''
 }
 
+// Ports are taken below the kernel's own range (32768 up on Linux), where no outgoing connection can sit on one until its
+// server listens, and above those that the tests in Go take (internal/storetest), which keep theirs by locks that Node
+// does not have.
+const portFrom = 30_000
+const portTo = 32_768
+
+/** listening has a server on a port; null: somebody else has. */
+const listening = (port: number) =>
+  new Promise<Server | null>((done) => {
+    const server = createServer()
+    server.once('error', () => done(null))
+    server.listen(port, '127.0.0.1', () => done(server))
+  })
+
 /** freePorts are ports that nobody listens on. */
 async function freePorts(n: number): Promise<number[]> {
-  const servers = Array.from({ length: n }, () => createServer())
-  const ports = await Promise.all(
-    servers.map(
-      (server) =>
-        new Promise<number>((done, fail) => {
-          server.once('error', fail)
-          server.listen(0, '127.0.0.1', () => {
-            const at = server.address()
-            if (at && typeof at === 'object') done(at.port)
-          })
-        }),
-    ),
-  )
-  await Promise.all(servers.map((server) => new Promise((done) => server.close(done))))
-  return ports
+  const held = new Map<number, Server>()
+  for (let tries = 0; held.size < n; tries++) {
+    // As many as in internal/storetest.
+    if (tries === 200) throw new Error('cannot find a free port')
+    const port = randomInt(portFrom, portTo)
+    const server = await listening(port)
+    if (server) held.set(port, server)
+  }
+  await Promise.all([...held.values()].map((server) => new Promise((done) => server.close(done))))
+  return [...held.keys()]
 }
 
-/** startTimeout is for a first start on a busy machine, in milliseconds. */
-const startTimeout = 120_000
+/** startTimeout is for a first start on a busy machine, in milliseconds: ten times what a quiet one may take for it. */
+const startTimeout = 300_000
 
 async function started(child: ChildProcess, file: string, said: () => string): Promise<{ url: string; token: string }> {
   const until = Date.now() + startTimeout

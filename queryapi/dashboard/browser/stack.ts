@@ -13,6 +13,7 @@ import { existsSync, mkdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { type Browser, type BrowserContext, chromium, type Page } from 'playwright-core'
 import { expect, inject, vi } from 'vitest'
+import { waitTimeout } from './timeouts'
 
 /** What setup.ts provides. */
 export type Stack = {
@@ -72,6 +73,7 @@ export function cli(...args: string[]): string {
 
 async function signIn(person: Person) {
   const context = await (await launch()).newContext()
+  context.setDefaultTimeout(waitTimeout)
   const page = await context.newPage()
   const link = cli('sign-in-link').match(/http\S+/)?.[0]
   if (!link) throw new Error('drawdown sign-in-link printed no link')
@@ -122,6 +124,7 @@ export async function open(options: Options = {}): Promise<Opened> {
     deviceScaleFactor: options.scale ?? 1,
     ...(state ? { storageState: state } : {}),
   })
+  context.setDefaultTimeout(waitTimeout)
   const page = await context.newPage()
   const problems: string[] = []
   page.on('console', (message) => {
@@ -191,7 +194,7 @@ export async function counted(workspace: string) {
       const { freshness } = await response.json()
       return Date.parse(freshness.watermark) > from
     },
-    { timeout: 30_000, interval: 100 },
+    { timeout: waitTimeout, interval: 100 },
   )
 }
 
@@ -199,6 +202,56 @@ export async function counted(workspace: string) {
 export function exact(page: Page, within: string): Promise<string[]> {
   return page.locator(`${within} data.amount`).evaluateAll((all) => all.map((one) => one.getAttribute('value') ?? ''))
 }
+
+/**
+ * pressDownTo goes down the select that has focus by the keyboard alone, until it is at a preset and the address says
+ * so. Before the next key it waits until both have taken the last one: who looks too early goes too far.
+ */
+export async function pressDownTo(page: Page, wanted: string) {
+  const chosen = () =>
+    page.evaluate(() => ({
+      value: (document.activeElement as HTMLSelectElement).value,
+      preset: new URLSearchParams(location.search).get('preset'),
+    }))
+  // No list has more presets than that.
+  for (let i = 0; i < 20; i++) {
+    const before = await chosen()
+    if (before.value === wanted) break
+    await page.keyboard.press('ArrowDown')
+    await expect.poll(chosen).toSatisfy(({ value, preset }) => value !== before.value && preset === value)
+  }
+  await expect.poll(() => new URL(page.url()).searchParams.get('preset')).toBe(wanted)
+}
+
+/** usualLoop is what the calibrating loop below takes on the machine of the claims, in milliseconds. */
+const usualLoop = 20
+
+/** slower is how many times slower than usual a loop of known work is in the page just now; at least 1. */
+export async function slower(page: Page): Promise<number> {
+  const times = await page.evaluate(() => {
+    const loop = () => {
+      const from = performance.now()
+      let sum = 0
+      for (let i = 0; i < 4_000_000; i++) sum = (sum * 31 + i) % 1_000_003
+      return { took: performance.now() - from, sum }
+    }
+    return Array.from({ length: 7 }, () => loop().took).sort((a, b) => a - b)
+  })
+  return Math.max((times[3] ?? 0) / usualLoop, 1)
+}
+
+/** Timed is how long something took by the clock, and how long it would have where nothing else runs, in milliseconds. */
+export type Timed = { took: number; usual: number }
+
+/** timed takes the time of something, and how slow the machine is right before and after it: the slower of both counts. */
+export async function timed(page: Page, what: () => Promise<number>): Promise<Timed> {
+  const before = await slower(page)
+  const took = await what()
+  return { took, usual: took / Math.max(before, await slower(page)) }
+}
+
+/** times writes what was timed, for the log. */
+export const times = (all: Timed[]) => all.map(({ took, usual }) => `${took.toFixed(0)} (${usual.toFixed(0)})`).join(', ')
 
 /** shots is where screenshots go. */
 export const shots = join(import.meta.dirname, 'shots')

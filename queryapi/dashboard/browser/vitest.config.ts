@@ -1,4 +1,6 @@
 import { defineConfig } from 'vitest/config'
+// @ts-expect-error: Vite, which reads this file by itself, asks for the extension that the page's code is written without
+import { testTimeout, waitTimeout } from './timeouts.ts'
 
 // One stack and one browser at a time: the machine is small, and what is measured is the page.
 export default defineConfig({
@@ -7,9 +9,10 @@ export default defineConfig({
     globalSetup: ['browser/setup.ts'],
     environment: 'node',
     fileParallelism: false,
-    testTimeout: 90_000,
-    hookTimeout: 90_000,
-    // A person waits as long; a slow machine longer.
-    expect: { poll: { timeout: 30_000, interval: 100 } },
+    testTimeout,
+    hookTimeout: testTimeout,
+    // The stack ends then, with its stores: cut short it would leave its folder behind.
+    teardownTimeout: waitTimeout,
+    expect: { poll: { timeout: waitTimeout, interval: 100 } },
   },
 })
