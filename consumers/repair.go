@@ -111,8 +111,8 @@ func (p *partition) takeRepairs() []audits.Finding {
 // errPutIn ends a generation whose filter is not what the tables hold.
 var errPutIn = errors.New("lost rows were put in again, so what was counted is read anew")
 
-// errLater says that a finding has to wait for another one.
-var errLater = errors.New("another finding of the partition comes first")
+// errLater says that a finding has to wait, mostly for another one.
+var errLater = errors.New("it is tried again after the others of its partition")
 
 // repair mends what the audit has confirmed, between two batches (invariant
 // 10): nobody else adds to what is mended then. What cannot be mended now stays

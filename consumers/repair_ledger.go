@@ -71,7 +71,7 @@ func (p *partition) repairLedger(ctx context.Context, f *audits.Finding, s span)
 		alike = alike && rows[i].sameAs(rows[0])
 	}
 	if alike && len(rows) > 1 {
-		if err := p.removeLedgered(ctx, s, rows[1:]); err != nil {
+		if err := p.removeLedgered(ctx, s, rows[1:], 1); err != nil {
 			return err
 		}
 		f.State, f.Note = audits.Repaired, fmt.Sprintf("%d doubled rows were removed", len(rows)-1)
@@ -100,7 +100,7 @@ func (p *partition) repairLedger(ctx context.Context, f *audits.Finding, s span)
 			wrong = append(wrong, rows[i])
 		}
 	}
-	if err := p.removeLedgered(ctx, s, wrong); err != nil {
+	if err := p.removeLedgered(ctx, s, wrong, len(rows)-len(wrong)); err != nil {
 		return err
 	}
 	if err := q.verifyLedger(ctx, b); err != nil {
@@ -114,7 +114,10 @@ func (p *partition) repairLedger(ctx context.Context, f *audits.Finding, s span)
 	return nil
 }
 
-func (p *partition) removeLedgered(ctx context.Context, s span, rows []ledgered) error {
+// removeLedgered removes rows of a range, which are to leave some others. Where a
+// merge or another partition's DELETE has moved one meanwhile, it has to be done
+// again.
+func (p *partition) removeLedgered(ctx context.Context, s span, rows []ledgered, others int) error {
 	if len(rows) == 0 {
 		return nil
 	}
@@ -124,5 +127,12 @@ func (p *partition) removeLedgered(ctx context.Context, s span, rows []ledgered)
 	}
 	p.c.metrics.repairs.WithLabelValues("ingest_batches").Add(float64(len(rows)))
 	const condition = "topic = {topic:String} AND epoch = {epoch:UInt32} AND kpart = {kpart:UInt16} AND first = {first:UInt64} AND last = {last:UInt64}"
-	return p.removeAt(ctx, "ingest_batches", condition, s, places)
+	if err := p.removeAt(ctx, "ingest_batches", condition, s, places); err != nil {
+		return err
+	}
+	left, err := p.readLedgered(ctx, s)
+	if err == nil && len(left) > others {
+		err = fmt.Errorf("rows of the ledger were moved while they were removed: %w", errLater)
+	}
+	return err
 }

@@ -51,7 +51,7 @@ func (p *partition) repairRange(ctx context.Context, f *audits.Finding) error {
 	changed, err := q.verifyRange(ctx, b, p.repairToken(f))
 	p.forgot = p.forgot || changed.rows > 0
 	if err == nil && before {
-		if err = p.removeLedgered(ctx, s, rows); err == nil {
+		if err = p.removeLedgered(ctx, s, rows, 0); err == nil {
 			err = q.verifyLedger(ctx, b)
 		}
 	}

@@ -337,7 +337,7 @@ func TestEventThatIsLostAndSentAgainCountsOnce(t *testing.T) {
 			if when == "before the repair" {
 				c.mustStop(t)
 				lose()
-				c = r.start(inAHurry)
+				r.start(inAHurry)
 				again()
 				r.audit()
 				r.wait("the ledger is mended", settled)

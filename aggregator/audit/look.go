@@ -151,7 +151,7 @@ func (a *Auditor) cleanly(ctx context.Context, findings []audits.Finding) (seen 
 			}
 			g.all = slices.DeleteFunc(g.all, func(f audits.Finding) bool {
 				shown, there := now.shown[f.Place]
-				if there && !now.rests && !(last != nil && last.shown[f.Place] == shown) {
+				if changing := last == nil || last.shown[f.Place] != shown; there && changing && !now.rests {
 					return false
 				}
 				if there {
