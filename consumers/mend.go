@@ -59,15 +59,19 @@ func (p *partition) mend(ctx context.Context, b *batch) error {
 		return nil
 	}
 	touched, token := b.tables[0].intervals(), func(table string) string { return p.token(b.span, table) }
-	if err := p.mendOwn(ctx, b, touched, token); err != nil {
+	before, err := p.provableFrom(ctx)
+	if err != nil {
 		return err
 	}
-	if err := p.mendTouched(ctx, touched, 0, token, &changes{}); err != nil {
+	if err := p.mendOwn(ctx, b, touched, before, token); err != nil {
+		return err
+	}
+	if err := p.mendBefore(ctx, touched, before, 0, token, &changes{}); err != nil {
 		return err
 	}
 	// When campaigns were used last is not compared: the latest holds, so saying
 	// it again does no harm.
-	_, err := p.insert(ctx, "campaign_activity", p.token(b.span, "campaign_activity"), activityInput(b.tables[0]))
+	_, err = p.insert(ctx, "campaign_activity", p.token(b.span, "campaign_activity"), activityInput(b.tables[0]))
 	return err
 }
 
@@ -75,11 +79,7 @@ func (p *partition) mend(ctx context.Context, b *batch) error {
 // good: usage_1m is to keep what it alone still knows of them. A key that lacks
 // exactly what the batch brought lacks the batch; any other difference was there
 // before it, or was made greater by it, which cannot be told, and stays.
-func (p *partition) mendOwn(ctx context.Context, b *batch, touched []interval, token func(table string) string) error {
-	before, err := p.provableFrom(ctx)
-	if err != nil {
-		return err
-	}
+func (p *partition) mendOwn(ctx context.Context, b *batch, touched []interval, before schemas.Millis, token func(table string) string) error {
 	unknown := slices.DeleteFunc(slices.Clone(touched), func(s interval) bool { return s.from >= int64(before) })
 	if len(unknown) == 0 {
 		return nil

@@ -26,15 +26,22 @@ func (l *ledgered) says(b *batch) bool {
 }
 
 // saidBefore reports whether the row says what was built before some of it was
-// counted again by later ranges.
+// counted again by later ranges: how many, only the row knows, for a duplicate of
+// what is lost may be among them, or what was left to later ranges before.
 func (l ledgered) saidBefore(b *batch) bool {
+	var most uint64
+	micro := b.micro()
 	for _, t := range b.later {
 		lost := t.digest()
-		l.inserted -= lost.count
-		l.duplicates += lost.count
-		l.micro = l.micro.Sub(lost.micro)
+		most += lost.count
+		micro = micro.Add(lost.micro)
 	}
-	return len(b.later) > 0 && l.says(b)
+	n := l.inserted - b.counted()
+	if l.inserted <= b.counted() || n > most || n == most && l.micro != micro {
+		return false
+	}
+	l.inserted, l.duplicates, l.micro = l.inserted-n, l.duplicates+n, b.micro()
+	return l.says(b)
 }
 
 // sameAs ignores where the rows lie.

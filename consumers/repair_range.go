@@ -154,17 +154,13 @@ func (p *partition) leaveToLater(ctx context.Context, b *batch) error {
 // countedAfter says which rows, by their offset, have an event that was counted
 // behind a range.
 func (p *partition) countedAfter(ctx context.Context, s span, t *rows, which map[uint64]bool) (again map[uint64]bool, err error) {
-	type identity struct {
-		workspace, id string
-		at            int64
-	}
-	offsets := make(map[identity]uint64, len(which))
+	offsets := make(map[eventName]uint64, len(which))
 	for i, off := range t.koff.ColUInt64 {
 		if which[off] {
-			offsets[identity{string(t.workspace.row(i)), string(t.id.row(i)), t.time.ColInt64[i]}] = off
+			offsets[t.name(i)] = off
 		}
 	}
-	again = make(map[uint64]bool)
+	var hits []eventAt
 	for chunk := range slices.Chunk(slices.Collect(maps.Keys(offsets)), lookupsPerQuery) {
 		asked, err := ext.NewTable("asked", ext.Column("workspace_id", "String"), ext.Column("time", "DateTime64(3, 'UTC')"), ext.Column("event_id", "String"))
 		if err != nil {
@@ -175,21 +171,95 @@ func (p *partition) countedAfter(ctx context.Context, s span, t *rows, which map
 				return nil, fmt.Errorf("cannot list an id to look up: %w", err)
 			}
 		}
-		query := `SELECT workspace_id, event_id, toUnixTimestamp64Milli(time) FROM ` + t.table + `
+		query := `SELECT workspace_id, event_id, toUnixTimestamp64Milli(time), koff FROM ` + t.table + `
 			WHERE (workspace_id, time, event_id) IN (SELECT workspace_id, time, event_id FROM asked) AND epoch = {epoch:UInt32} AND kpart = {kpart:UInt16} AND koff > {last:UInt64}`
-		found, err := readAll(ctx, p, query, spanParams(s), func(rows driver.Rows) (one identity, err error) {
-			err = rows.Scan(&one.workspace, &one.id, &one.at)
-			return one, err
+		found, err := readAll(ctx, p, query, spanParams(s), func(rows driver.Rows) (hit eventAt, err error) {
+			err = rows.Scan(&hit.workspace, &hit.id, &hit.at, &hit.off)
+			return hit, err
 		}, clickhouse.WithExternalTable(asked))
 		if err != nil {
 			return nil, err
 		}
-		for _, one := range found {
-			again[offsets[one]] = true
-		}
+		hits = append(hits, found...)
 	}
-	return again, nil
+	known, err := p.inLog(ctx, t.table, hits)
+	again = make(map[uint64]bool)
+	for _, hit := range known {
+		again[offsets[hit.eventName]] = true
+	}
+	return again, err
 }
+
+// eventName is what makes events one at any distance (invariant 5).
+type eventName struct {
+	workspace, id string
+	at            int64
+}
+
+func (r *rows) name(i int) eventName {
+	return eventName{string(r.workspace.row(i)), string(r.id.row(i)), r.time.ColInt64[i]}
+}
+
+// eventAt is an event that a table has, by its offset.
+type eventAt struct {
+	eventName
+	off uint64
+}
+
+const (
+	hitsApart  = 1000   // offsets between two records that are read one by one
+	hitsAtOnce = 20_000 // offsets that are read at once
+)
+
+// inLog returns the hits that Kafka has at their offset: a row may stand at one
+// that is not its own.
+func (p *partition) inLog(ctx context.Context, table string, hits []eventAt) (known []eventAt, err error) {
+	if len(hits) == 0 {
+		return nil, nil
+	}
+	first, end, err := p.logRange(ctx)
+	if err != nil {
+		return nil, err
+	}
+	hits = slices.DeleteFunc(hits, func(hit eventAt) bool { return hit.off < uint64(first) || hit.off >= uint64(end) })
+	slices.SortFunc(hits, func(a, b eventAt) int { return cmp.Compare(a.off, b.off) })
+	for len(hits) > 0 {
+		n := 1
+		for n < len(hits) && hits[n].off-hits[n-1].off < hitsApart && hits[n].off-hits[0].off < hitsAtOnce {
+			n++
+		}
+		q := newPartition(p.gen, p.role, p.id)
+		q.filter = everyFresh{}
+		b, err := q.rebuild(ctx, span{int64(hits[0].off), int64(hits[n-1].off)})
+		if err != nil {
+			return nil, err
+		}
+		at := make(map[uint64]eventName)
+		for _, t := range b.tables {
+			for i, off := range t.koff.ColUInt64 {
+				if t.table == table {
+					at[off] = t.name(i)
+				}
+			}
+		}
+		for _, hit := range hits[:n] {
+			if at[hit.off] == hit.eventName {
+				known = append(known, hit)
+			}
+		}
+		hits = hits[n:]
+	}
+	return known, nil
+}
+
+// everyFresh is a filter for reading records, whatever is counted.
+type everyFresh struct{}
+
+func (everyFresh) check(*schemas.Event, int64) verdict { return fresh }
+func (everyFresh) add(*schemas.Event, int64)           {}
+func (everyFresh) resolve(context.Context) error       { return nil }
+func (everyFresh) settle()                             {}
+func (everyFresh) acknowledge(int64)                   {}
 
 // unprovable returns why a range can never be repaired, or "".
 func unprovable(err error) string {
@@ -244,7 +314,6 @@ func (p *partition) verifyRange(ctx context.Context, b *batch, token func(table 
 		if len(lost) > 0 {
 			minutes = append(minutes, t.only(kindOf(t.table), lost).intervals()...)
 			done.inserted += len(lost)
-			done.rows += len(lost)
 		}
 		if len(b.later) > 0 {
 			minutes = append(minutes, b.later[i].intervals()...)
@@ -259,6 +328,7 @@ func (p *partition) verifyRange(ctx context.Context, b *batch, token func(table 
 		if err := p.remove(ctx, t.table, surplus); err != nil {
 			return done, err
 		}
+		done.rows += len(lost)
 		if err := p.verifyTable(ctx, b.span, t); err != nil {
 			return done, err
 		}
@@ -295,6 +365,11 @@ func (p *partition) mendTouched(ctx context.Context, touched []interval, from in
 	if err != nil {
 		return err
 	}
+	return p.mendBefore(ctx, touched, before, from, token, done)
+}
+
+// mendBefore is mendTouched where it is known what can be proven.
+func (p *partition) mendBefore(ctx context.Context, touched []interval, before schemas.Millis, from int, token func(table string) string, done *changes) error {
 	var known, unknown []interval
 	for _, s := range touched {
 		if s.from < int64(before) {

@@ -364,6 +364,54 @@ func TestEventThatIsLostAndSentAgainCountsOnce(t *testing.T) {
 	}
 }
 
+// TestRowThatStandsAtAnotherOffsetIsPutBack moves a row to an offset of a later
+// range: there it is no event that was sent again.
+func TestRowThatStandsAtAnotherOffsetIsPutBack(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, storetest.ClickHouse(t))
+	r.consume(r.onesIn(1, 20, "first")...)
+	r.start(inAHurry)
+	r.waitDone()
+	r.consume(r.onesIn(1, 20, "second")...)
+	r.requireExact()
+	r.exec("ALTER TABLE events UPDATE koff = 30 WHERE event_id = 'first-7' SETTINGS mutations_sync = 1")
+	r.audit()
+	r.wait("it is seen", func() bool { return r.number("SELECT count() FROM audits WHERE what = 'events'") > 0 })
+	r.waitMended("events")
+	r.waitSwept()
+	r.requireExact()
+}
+
+// TestLedgerRowSaysWhatWasCountedBeforeSomeOfItWasCountedAgain has rows of a
+// range counted again, of which the ledger said that one was a duplicate.
+func TestLedgerRowSaysWhatWasCountedBeforeSomeOfItWasCountedAgain(t *testing.T) {
+	rowsOf := func(n int) *rows {
+		t := newRows(schemas.CreditsConsumed)
+		for i := range n {
+			t.append(&schemas.Event{Type: schemas.CreditsConsumed, WorkspaceID: []byte("ws"), ID: fmt.Append(nil, i), Credits: 2}, origin{koff: int64(i)})
+		}
+		return t
+	}
+	b := &batch{span: span{0, 9}, tables: []*rows{rowsOf(3)}, later: []*rows{rowsOf(2)}, duplicates: 4, skipped: 3}
+	micro := func(n int64) schemas.Total { return schemas.Total{Lo: uint64(n)} }
+	for _, c := range []struct {
+		row  ledgered
+		want bool
+	}{
+		{ledgered{inserted: 5, duplicates: 2, skipped: 3, micro: micro(10)}, true},
+		{ledgered{inserted: 5, duplicates: 2, skipped: 3, micro: micro(11)}, false},
+		{ledgered{inserted: 4, duplicates: 3, skipped: 3, micro: micro(8)}, true}, // one was a duplicate of the other
+		{ledgered{inserted: 4, duplicates: 2, skipped: 3, micro: micro(8)}, false},
+		{ledgered{inserted: 3, duplicates: 4, skipped: 3, micro: micro(6)}, false}, // it says so already
+		{ledgered{inserted: 6, duplicates: 1, skipped: 3, micro: micro(12)}, false},
+		{ledgered{inserted: 5, duplicates: 2, skipped: 3, rejected: 1, micro: micro(10)}, false},
+	} {
+		if got := c.row.saidBefore(b); got != c.want {
+			t.Errorf("%+v said it before: %v, want %v", c.row, got, c.want)
+		}
+	}
+}
+
 // TestRollupIsNotMendedFromOneThatIsWrong confirms that quarters differ from the
 // minutes where minutes were lost, before the minutes are confirmed: what the
 // quarters alone still know must not be taken from them.

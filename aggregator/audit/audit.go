@@ -142,8 +142,11 @@ type cycles struct {
 	cycled   int64
 	progress rollup.Progresses
 	proofs   map[partition]*proof
-	left     map[partition]int64 // where a partition ended when a look at its next batches was left
-	nextBack int                 // partition whose ranges are swept next
+	left     map[partition]int64     // where a partition ended when a look at its next batches was left
+	vain     map[partition]bool      // for these a look of this cycle has waited in vain
+	later    map[schemas.Millis]bool // dirty hours that could not be looked at
+	turn     int                     // partition whose ranges are audited first
+	nextBack int                     // partition whose ranges are swept next
 	// Sweeps rest until then.
 	hoursRest, rangesRest time.Time
 }
@@ -151,7 +154,7 @@ type cycles struct {
 // cycle does what there is to do, each for as long as the cycle may last.
 func (c *cycles) cycle(ctx context.Context) error {
 	began := time.Now()
-	c.until, c.behind = began.Add(cycleFor), false
+	c.until, c.behind, c.vain = began.Add(cycleFor), false, make(map[partition]bool)
 	if !c.begun {
 		if err := c.begin(ctx); err != nil {
 			return err

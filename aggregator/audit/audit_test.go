@@ -567,3 +567,45 @@ func TestAuditComparesAgainWhatGoesOnChanging(t *testing.T) {
 		t.Errorf("everything up to %s is said to be audited", through.Time())
 	}
 }
+
+// TestAuditOfAStoppedPartitionHoldsUpNoOther has rows past the ledger for good, as
+// of a partition that is parked in the middle of a batch, and drift in many of its
+// hours: all of a cycle would not be enough to wait for each.
+func TestAuditOfAStoppedPartitionHoldsUpNoOther(t *testing.T) {
+	r := newRig(t)
+	r.history()
+	r.cycle()
+	stopped := schemas.Partition([]byte("ws_a"), r.parts)
+	if schemas.Partition([]byte("ws_c"), r.parts) == stopped {
+		t.Fatal("both workspaces are in one partition")
+	}
+	r.exec(`INSERT INTO events (workspace_id, time, epoch, kpart, koff) SELECT 'ws_a', '2026-11-25 12:00:00', 1, ?, 1000000`, stopped)
+	var hours []schemas.Millis
+	for day := range 3 {
+		at := time.Date(2026, 11, 22+day, 4, 0, 0, 0, time.UTC)
+		r.exec("INSERT INTO usage_15m (workspace_id, bucket, events) VALUES ('ws_a', ?, 1)", at)
+		r.exec("INSERT INTO usage_1d (workspace_id, bucket, events) VALUES ('ws_a', ?, 5)", at.Truncate(24*time.Hour))
+		hours = append(hours, schemas.MillisOf(at))
+	}
+	last := time.Date(2026, 11, 24, 6, 0, 0, 0, time.UTC)
+	r.exec("INSERT INTO usage_15m (workspace_id, bucket, events) VALUES ('ws_c', ?, 1)", last)
+	if err := r.c.touch(t.Context(), append(hours, schemas.MillisOf(last))); err != nil {
+		t.Fatal(err)
+	}
+	r.cycle()
+	if all := r.findings("1"); len(all) != 1 || all[0].WorkspaceID != "ws_c" {
+		t.Errorf("found %+v", all)
+	}
+	for _, hour := range hours {
+		if !r.c.place.dirty[hour] {
+			t.Errorf("%s is said to be audited", hour.Time())
+		}
+	}
+	r.exec("DELETE FROM events WHERE koff = 1000000")
+	for range leftCycles {
+		r.cycle()
+	}
+	if all := r.findings("workspace_id = 'ws_a'"); len(all) != 6 {
+		t.Errorf("once it goes on %+v are found, want six", all)
+	}
+}

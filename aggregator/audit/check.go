@@ -104,7 +104,7 @@ func (a *Auditor) reportClean(ctx context.Context, wrong []audits.Finding, repor
 	if len(wrong) == 0 {
 		return nil
 	}
-	seen, looked, err := a.cleanly(ctx, wrong)
+	seen, looked, err := a.cleanly(ctx, wrong, make(map[partition]bool))
 	add := func(to *[]audits.Finding, f audits.Finding) {
 		// A day is compared with each of its spans.
 		if !slices.ContainsFunc(*to, func(other audits.Finding) bool { return other.Place == f.Place }) {

@@ -253,9 +253,26 @@ func (a *Auditor) rawEvents(ctx context.Context, s span) (n uint64, err error) {
 	return n, err
 }
 
-// cleanHours audits dirty hours, the oldest first, days together.
+// cleanHours audits dirty hours, the oldest first. Those that could not be looked
+// at come after the others, and only now and then.
 func (c *cycles) cleanHours(ctx context.Context) error {
-	hours := slices.Sorted(maps.Keys(c.place.dirty))
+	var hours, later []schemas.Millis
+	for _, hour := range slices.Sorted(maps.Keys(c.place.dirty)) {
+		if c.later[hour] {
+			later = append(later, hour)
+		} else {
+			hours = append(hours, hour)
+		}
+	}
+	err := c.cleanSome(ctx, hours)
+	if c.cycled%leftCycles == 0 {
+		err = errors.Join(err, c.cleanSome(ctx, later))
+	}
+	return err
+}
+
+// cleanSome audits some of the dirty hours, which are in order, days together.
+func (c *cycles) cleanSome(ctx context.Context, hours []schemas.Millis) error {
 	for len(hours) > 0 && !c.over() {
 		// What is said to be dirty from here on stays so.
 		began := c.a.cfg.Now()
@@ -284,6 +301,9 @@ func (c *cycles) cleanHours(ctx context.Context) error {
 		if err := errors.Join(c.clean(ctx, hours[:n], began), c.touch(ctx, again)); err != nil {
 			return err
 		}
+		for _, hour := range again {
+			c.later[hour] = true
+		}
 		hours = hours[n:]
 	}
 	return nil
@@ -296,6 +316,7 @@ func (c *cycles) clean(ctx context.Context, hours []schemas.Millis, at time.Time
 	}
 	for _, hour := range hours {
 		delete(c.place.dirty, hour)
+		delete(c.later, hour)
 	}
 	return nil
 }

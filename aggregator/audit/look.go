@@ -134,8 +134,10 @@ func (a *Auditor) again(ctx context.Context, g *group, end int64) ([]audits.Find
 }
 
 // cleanly looks at what differs so that no INSERT deceives it, and returns what it
-// sees, and at which places it could look (rule 1).
-func (a *Auditor) cleanly(ctx context.Context, findings []audits.Finding) (seen []audits.Finding, looked map[audits.Place]bool, err error) {
+// sees, and at which places it could look (rule 1). It waits for no partition
+// that is in vain, and puts in those for which it has waited in vain: one that
+// was stopped in the middle of a batch stays as it is.
+func (a *Auditor) cleanly(ctx context.Context, findings []audits.Finding, vain map[partition]bool) (seen []audits.Finding, looked map[audits.Place]bool, err error) {
 	looked = make(map[audits.Place]bool)
 	for _, g := range groups(findings) {
 		var last *glance
@@ -144,6 +146,9 @@ func (a *Auditor) cleanly(ctx context.Context, findings []audits.Finding) (seen 
 			now, err := a.glance(ctx, &g, last)
 			if err != nil {
 				return nil, nil, err
+			}
+			if now == nil && vain[g.partition] {
+				break
 			}
 			if now == nil { // nothing to see yet
 				pause(ctx)
@@ -162,6 +167,9 @@ func (a *Auditor) cleanly(ctx context.Context, findings []audits.Finding) (seen 
 				return true
 			})
 			n, last, began = n+1, now, time.Now()
+		}
+		if len(g.all) > 0 && time.Since(began) >= endWithin {
+			vain[g.partition] = true
 		}
 	}
 	return seen, looked, ctx.Err()
@@ -218,7 +226,7 @@ func (c *cycles) look(ctx context.Context, candidates []audits.Finding) (left []
 	if len(candidates) == 0 {
 		return nil, nil
 	}
-	seen, looked, err := c.a.cleanly(ctx, candidates)
+	seen, looked, err := c.a.cleanly(ctx, candidates, c.vain)
 	if err != nil {
 		return nil, err
 	}
@@ -248,7 +256,7 @@ func (c *cycles) lookAgain(ctx context.Context) error {
 	if len(due) == 0 {
 		return nil
 	}
-	seen, looked, err := c.a.cleanly(ctx, due)
+	seen, looked, err := c.a.cleanly(ctx, due, c.vain)
 	if err != nil {
 		return err
 	}

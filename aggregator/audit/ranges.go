@@ -289,7 +289,10 @@ func (a *Auditor) rawFrom() schemas.Millis {
 
 // forwardRanges audits the batches that were counted since the last cycle.
 func (c *cycles) forwardRanges(ctx context.Context) error {
-	for _, p := range c.a.partitions() {
+	all := c.a.partitions()
+	c.turn++ // each is the first once: one that takes long must not starve the others
+	for i := range all {
+		p := all[(i+c.turn)%len(all)]
 		for !c.over() {
 			more, err := c.forwardRange(ctx, p)
 			if err != nil {
@@ -333,16 +336,16 @@ func (c *cycles) forwardRange(ctx context.Context, p partition) (more bool, err 
 	if begun && batches[0].first == next-1 {
 		wrong = slices.DeleteFunc(wrong, func(f audits.Finding) bool { return f.Last == next-1 })
 	}
+	// The hours first: what is forgotten after that is audited again.
+	if err := c.touch(ctx, hours); err != nil {
+		return false, err
+	}
 	// What could not be looked at is compared again in the next cycle.
 	if left, err := c.look(ctx, wrong); err != nil || len(left) > 0 {
 		c.left[p] = end
 		return false, err
 	}
 	delete(c.left, p)
-	// The hours first: what is forgotten between the two is audited again.
-	if err := c.touch(ctx, hours); err != nil {
-		return false, err
-	}
 	next = batches[len(batches)-1].last + 1
 	c.place.ranges[p] = next
 	return true, c.a.writeProgress(ctx, p.topic, p.id, next)
@@ -376,11 +379,11 @@ func (a *Auditor) beforeLedger(ctx context.Context, p partition) (lost []audits.
 		tables = append(tables, of(a.counted(p.topic), ""))
 	}
 	query := `
-WITH (SELECT (count(), min(first), toUnixTimestamp64Milli(argMin(last_time, first))) FROM ingest_batches
+WITH (SELECT (count(), min(first), toUnixTimestamp64Milli(argMinIf(last_time, first, last_koff >= 0)), countIf(last_koff >= 0)) FROM ingest_batches
         WHERE topic = {topic:String} AND epoch = {epoch:UInt32} AND kpart = {kpart:UInt16}) AS ledger,
     if(ledger.1 > 0, ledger.2, (SELECT max(next_offset) FROM ingest_progress
         WHERE topic = {topic:String} AND epoch = {epoch:UInt32} AND kpart = {kpart:UInt16})) AS began
-SELECT count(), toInt64(min(koff)), toInt64(began), if(ledger.1 > 0, ledger.3, {now:Int64}) FROM (` + strings.Join(tables, " UNION ALL ") + ")"
+SELECT count(), toInt64(min(koff)), toInt64(began), if(ledger.4 > 0, ledger.3, {now:Int64}) FROM (` + strings.Join(tables, " UNION ALL ") + ")"
 	bound := a.bound()
 	bound.String("topic", p.topic)
 	bound.Integer("kpart", int64(p.id))

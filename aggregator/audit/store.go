@@ -90,7 +90,7 @@ func (p *places) sealedThrough() schemas.Millis {
 // begin reads where the last auditor was.
 func (c *cycles) begin(ctx context.Context) error {
 	c.place = places{ranges: make(map[partition]int64), dirty: make(map[schemas.Millis]bool), sealed: schemas.NoInstant, sweep: schemas.NoInstant, provableFrom: schemas.NoInstant, earlier: schemas.NoInstant}
-	c.proofs, c.left = make(map[partition]*proof), make(map[partition]int64)
+	c.proofs, c.left, c.later = make(map[partition]*proof), make(map[partition]int64), make(map[schemas.Millis]bool)
 	err := c.a.query(ctx, "how far the audit is", "SELECT topic, kpart, next FROM audit_progress FINAL WHERE epoch = {epoch:UInt32}", c.a.bound(), func(scan func(...any) error) error {
 		var (
 			topic string
