@@ -330,7 +330,7 @@ func TestSlowReadersOfABigAnswerAreEndedAndHoldUpThemselvesAlone(t *testing.T) {
 	h.exec(`INSERT INTO events (workspace_id, time, event_id, campaign_id, credits_micro, kafka_time)
 		SELECT 'ws_a', toDateTime64('2026-11-22 08:00:00', 3, 'UTC'), toString(number), concat('cmp_', toString(number)), 1000000, now64(3) FROM numbers(100)`)
 	server := h.serveWith("127.0.0.1:0", func(c *queryapi.Config) {
-		c.Now, c.Timeouts.Write = func() time.Time { return now }, 5*time.Second
+		c.Now, c.Timeouts.Write = func() time.Time { return now }, 3*time.Second
 	})
 	const target, slow = "/v1/workspaces/ws_a/usage?bucket=15m&from=2026-11-02T00:00:00Z&to=2026-11-22T09:00:00Z&group_by=campaign&top=50", 3
 	const usageRoute = "/v1/workspaces/{workspace_id}/usage"
