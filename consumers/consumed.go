@@ -258,22 +258,41 @@ func (f *consumedFilter) load(ctx context.Context, x *slice, keys []key128) erro
 	return nil
 }
 
+// eventName is what makes events one at any distance (invariant 5).
+type eventName struct {
+	workspace, id string
+	at            int64
+}
+
+// askedTable is the external table "asked" of events to look up by primary key.
+func askedTable(names []eventName) (*ext.Table, error) {
+	asked, err := ext.NewTable("asked", ext.Column("workspace_id", "String"), ext.Column("time", "DateTime64(3, 'UTC')"), ext.Column("event_id", "String"))
+	if err != nil {
+		return nil, fmt.Errorf("cannot make the table of ids to look up: %w", err)
+	}
+	for _, one := range names {
+		if err := asked.Append(one.workspace, time.UnixMilli(one.at).UTC(), one.id); err != nil {
+			return nil, fmt.Errorf("cannot list an id to look up: %w", err)
+		}
+	}
+	return asked, nil
+}
+
 // lookUp asks for single events by primary key.
 func (f *consumedFilter) lookUp(ctx context.Context, keys []key128) error {
 	const query = `SELECT workspace_id, event_id, toUnixTimestamp64Milli(time), content_hash, epoch, koff FROM events
 		WHERE (workspace_id, time, event_id) IN (SELECT workspace_id, time, event_id FROM asked) AND ` + before
-	asked, err := ext.NewTable("asked", ext.Column("workspace_id", "String"), ext.Column("time", "DateTime64(3, 'UTC')"), ext.Column("event_id", "String"))
-	if err != nil {
-		return fmt.Errorf("cannot make the table of ids to look up: %w", err)
-	}
 	newest := int64(0)
+	names := make([]eventName, 0, len(keys))
 	for _, k := range keys {
 		w := f.pending[k]
 		newest = max(newest, w.slice.since)
-		if err := asked.Append(w.workspace, time.UnixMilli(w.time).UTC(), w.id); err != nil {
-			return fmt.Errorf("cannot list an id to look up: %w", err)
-		}
+		names = append(names, eventName{w.workspace, w.id, w.time})
 		f.answers[k] = answer{}
+	}
+	asked, err := askedTable(names)
+	if err != nil {
+		return err
 	}
 	ctx = clickhouse.Context(ctx, clickhouse.WithParameters(f.where.params(newest)), clickhouse.WithExternalTable(asked))
 	rows, err := f.db.Query(ctx, query)

@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/ClickHouse/clickhouse-go/v2"
-	"github.com/ClickHouse/clickhouse-go/v2/ext"
 	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
 
 	"github.com/drawdown/drawdown/schemas"
@@ -162,14 +161,9 @@ func (p *partition) countedAfter(ctx context.Context, s span, t *rows, which map
 	}
 	var hits []eventAt
 	for chunk := range slices.Chunk(slices.Collect(maps.Keys(offsets)), lookupsPerQuery) {
-		asked, err := ext.NewTable("asked", ext.Column("workspace_id", "String"), ext.Column("time", "DateTime64(3, 'UTC')"), ext.Column("event_id", "String"))
+		asked, err := askedTable(chunk)
 		if err != nil {
-			return nil, fmt.Errorf("cannot make the table of ids to look up: %w", err)
-		}
-		for _, one := range chunk {
-			if err := asked.Append(one.workspace, time.UnixMilli(one.at).UTC(), one.id); err != nil {
-				return nil, fmt.Errorf("cannot list an id to look up: %w", err)
-			}
+			return nil, err
 		}
 		query := `SELECT workspace_id, event_id, toUnixTimestamp64Milli(time), koff FROM ` + t.table + `
 			WHERE (workspace_id, time, event_id) IN (SELECT workspace_id, time, event_id FROM asked) AND epoch = {epoch:UInt32} AND kpart = {kpart:UInt16} AND koff > {last:UInt64}`
@@ -188,12 +182,6 @@ func (p *partition) countedAfter(ctx context.Context, s span, t *rows, which map
 		again[offsets[hit.eventName]] = true
 	}
 	return again, err
-}
-
-// eventName is what makes events one at any distance (invariant 5).
-type eventName struct {
-	workspace, id string
-	at            int64
 }
 
 func (r *rows) name(i int) eventName {

@@ -233,8 +233,10 @@ func (c *cycles) look(ctx context.Context, candidates []audits.Finding) (left []
 	for _, f := range candidates {
 		if !looked[f.Place] {
 			left = append(left, f)
-			c.a.log.InfoContext(ctx, "a difference could not be looked at, for its figures go on changing", "place", f.String())
 		}
+	}
+	if len(left) > 0 {
+		c.a.log.InfoContext(ctx, "differences could not be looked at, for their partition goes on changing or stands in the middle of a batch", "places", len(left), "first", left[0].String())
 	}
 	return left, c.found(ctx, seen)
 }

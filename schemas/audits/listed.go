@@ -4,9 +4,9 @@ package audits
 const Listed = 1000
 
 const (
-	// LastCycleQuery says how many cycles of the audit there were in an epoch, when
-	// the last one ended, of how many batches the ledger tells, and when the last
-	// record of the first of them came. Parameters: the epoch, twice.
+	// LastCycleQuery says whether there was a cycle of the audit in an epoch (more
+	// than 0), when the last one ended, of how many batches with records the ledger
+	// tells, and when the earliest of these came. Parameters: the epoch, twice.
 	LastCycleQuery = `
 SELECT cycles.1, cycles.2, batches.1, batches.2 FROM (
     SELECT (SELECT (count(), max(at)) FROM audit_progress WHERE epoch = ? AND topic = '' AND kpart = 3) AS cycles,
