@@ -58,21 +58,28 @@ func (p *partition) mend(ctx context.Context, b *batch) error {
 	if b.tables[0].len() == 0 {
 		return nil
 	}
+	if err := p.mendFrom(ctx, b, 0); err != nil {
+		return err
+	}
+	// When campaigns were used last is not compared: the latest holds, so saying
+	// it again does no harm.
+	_, err := p.insert(ctx, "campaign_activity", p.token(b.span, "campaign_activity"), activityInput(b.tables[0]))
+	return err
+}
+
+// mendFrom mends the rollups from one of the levels on in the minutes of a batch.
+func (p *partition) mendFrom(ctx context.Context, b *batch, level int) error {
 	touched, token := b.tables[0].intervals(), func(table string) string { return p.token(b.span, table) }
 	before, err := p.provableFrom(ctx)
 	if err != nil {
 		return err
 	}
-	if err := p.mendOwn(ctx, b, touched, before, token); err != nil {
-		return err
+	if level == 0 {
+		if err := p.mendOwn(ctx, b, touched, before, token); err != nil {
+			return err
+		}
 	}
-	if err := p.mendBefore(ctx, touched, before, 0, token, &changes{}); err != nil {
-		return err
-	}
-	// When campaigns were used last is not compared: the latest holds, so saying
-	// it again does no harm.
-	_, err = p.insert(ctx, "campaign_activity", p.token(b.span, "campaign_activity"), activityInput(b.tables[0]))
-	return err
+	return p.mendBefore(ctx, touched, before, level, token, &changes{})
 }
 
 // mendOwn mends minutes of which raw events may have aged out or are missing for

@@ -144,7 +144,7 @@ func (p *partition) mendAnew(ctx context.Context, b *batch, level int) error {
 		return nil
 	}
 	p.c.log.Info("a rollup was given its new table while a batch was inserted: both are compared", "partition", p.String(), "offsets", b.String())
-	return p.mendTouched(ctx, b.tables[0].intervals(), level, func(table string) string { return p.token(b.span, table) }, &changes{})
+	return p.mendFrom(ctx, b, level)
 }
 
 // withAnew puts before each level the table in which it is made anew.

@@ -86,10 +86,18 @@ func (c *Consumer) repairLoop(ctx context.Context) {
 }
 
 // confirmed reads what is to be repaired, ranges first and in order: what one
-// range lacks may be why a later one has too much.
+// range lacks may be why a later one has too much. A rollup comes after those that
+// it is made from, for it waits for them.
 func (c *Consumer) confirmed(ctx context.Context) (found []audits.Finding, err error) {
-	const query = audits.Query + ` AND state = 'drift' AND step = 2 ORDER BY workspace_id = '' DESC, topic, kpart, what != 'ingest_batches', first, what = 'usage_1m' DESC, hour`
-	ctx = clickhouse.Context(ctx, clickhouse.WithParameters(clickhouse.Parameters{"epoch": fmt.Sprint(c.Epoch)}))
+	const query = audits.Query + ` AND state = 'drift' AND step = 2 ORDER BY workspace_id = '' DESC, topic, kpart, what != 'ingest_batches', first, indexOf({rollups:Array(String)}, what), hour`
+	var rollups []string
+	for i := range rollup.Levels {
+		rollups = append(rollups, rollup.Levels[i].Table)
+	}
+	bound := rollup.Parameters{}
+	bound.Integer("epoch", int64(c.Epoch))
+	bound.Strings("rollups", rollups)
+	ctx = clickhouse.Context(ctx, clickhouse.WithParameters(clickhouse.Parameters(bound)))
 	err = schemas.EachRow(ctx, c.db, query, func(scan func(...any) error) error {
 		var f audits.Finding
 		err := f.Scan(scan)
@@ -224,7 +232,22 @@ func (p *partition) repairHour(ctx context.Context, f *audits.Finding) error {
 		f.State, f.Note = audits.Unprovable, why
 		return nil
 	}
-	mended, err := p.mendRollups(ctx, []interval{touched}, rollup.Levels[at:], p.repairToken(f), nil)
+	levels := rollup.Levels[at:]
+	switch day := (24 * time.Hour).Milliseconds(); {
+	case levels[0].Total:
+		levels = levels[:1] // nothing is made from it
+	case at > 0 && width < time.Duration(day)*time.Millisecond:
+		// A day is made from all of its hours: mended with one of them, and others yet
+		// to be mended, it would lose what it has of these.
+		whole := interval{f.WorkspaceID, touched.from / day * day, touched.from/day*day + day}
+		switch why, err := p.sourceProven(ctx, at, whole); {
+		case err != nil:
+			return err
+		case why == "":
+			touched = whole
+		}
+	}
+	mended, err := p.mendRollups(ctx, []interval{touched}, levels, p.repairToken(f), nil)
 	if err != nil {
 		return err
 	}

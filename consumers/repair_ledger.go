@@ -19,6 +19,11 @@ type ledgered struct {
 	micro                                             schemas.Total
 }
 
+// told is of how many offsets the row says what became of them.
+func (l *ledgered) told() uint64 {
+	return l.inserted + l.duplicates + l.rejected + l.rerouted + l.skipped
+}
+
 // says reports whether the row says of a batch what was built.
 func (l *ledgered) says(b *batch) bool {
 	return l.inserted == b.counted() && l.duplicates == b.duplicates && l.rejected == uint64(b.rejected.len()) &&
@@ -84,6 +89,12 @@ func (p *partition) repairLedger(ctx context.Context, f *audits.Finding, s span)
 		f.State, f.Note = audits.Repaired, fmt.Sprintf("%d doubled rows were removed", len(rows)-1)
 		return nil
 	}
+	if sound, err := p.ledgerSound(ctx, s, rows); err != nil {
+		return err
+	} else if sound {
+		f.State, f.Note = audits.Fine, "it was mended already"
+		return nil
+	}
 	b, q, release, err := p.shadow(ctx, s)
 	if err != nil {
 		return err
@@ -119,6 +130,19 @@ func (p *partition) repairLedger(ctx context.Context, f *audits.Finding, s span)
 		f.State, f.Note = audits.Unprovable, "what Kafka has and what the ledger says agree, but ranges overlap"
 	}
 	return nil
+}
+
+// ledgerSound reports whether the rows of a range are one that says of each offset
+// what became of it, and no other row is about any of these: who mended them may
+// have been stopped before that was said, and Kafka may have no more of them.
+func (p *partition) ledgerSound(ctx context.Context, s span, rows []ledgered) (sound bool, err error) {
+	if len(rows) != 1 || rows[0].told() != uint64(s.last-s.first+1) {
+		return false, nil
+	}
+	const query = `SELECT count() = 1 FROM ingest_batches WHERE topic = {topic:String} AND epoch = {epoch:UInt32} AND kpart = {kpart:UInt16}
+		AND first <= {last:UInt64} AND last >= {first:UInt64}`
+	err = p.read(ctx, query, spanParams(s), func(rows driver.Rows) error { return rows.Scan(&sound) })
+	return sound, err
 }
 
 // removeLedgered removes rows of a range, which are to leave some others. Where a

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 	"time"
 
@@ -151,23 +150,34 @@ func (p *partition) leaveToLater(ctx context.Context, b *batch) error {
 }
 
 // countedAfter says which rows, by their offset, have an event that was counted
-// behind a range.
+// behind a range: under the same time, or, within the window, under another
+// (invariant 5).
 func (p *partition) countedAfter(ctx context.Context, s span, t *rows, which map[uint64]bool) (again map[uint64]bool, err error) {
-	offsets := make(map[eventName]uint64, len(which))
+	type id struct{ workspace, id string }
+	lost := make(map[id][]eventAt, len(which))
+	var names []eventName
 	for i, off := range t.koff.ColUInt64 {
-		if which[off] {
-			offsets[t.name(i)] = off
+		if name := t.name(i); which[off] {
+			key := id{name.workspace, name.id}
+			lost[key] = append(lost[key], eventAt{name, off})
+			names = append(names, name)
 		}
 	}
+	behind := `SELECT workspace_id, event_id, toUnixTimestamp64Milli(time), koff FROM ` + t.table + ` WHERE epoch = {epoch:UInt32} AND kpart = {kpart:UInt16} AND koff > {last:UInt64}`
+	query := behind + ` AND (workspace_id, time, event_id) IN (SELECT workspace_id, time, event_id FROM asked)`
+	params := spanParams(s)
+	if p.role == schemas.ConsumptionTopic {
+		// Apart, so that each has its index.
+		query += ` UNION ALL ` + behind + ` AND koff <= {last:UInt64} + {window:UInt64} AND (workspace_id, event_id) IN (SELECT workspace_id, event_id FROM asked)`
+		params["window"] = fmt.Sprint(windowOffsets)
+	}
 	var hits []eventAt
-	for chunk := range slices.Chunk(slices.Collect(maps.Keys(offsets)), lookupsPerQuery) {
+	for chunk := range slices.Chunk(names, lookupsPerQuery) {
 		asked, err := askedTable(chunk)
 		if err != nil {
 			return nil, err
 		}
-		query := `SELECT workspace_id, event_id, toUnixTimestamp64Milli(time), koff FROM ` + t.table + `
-			WHERE (workspace_id, time, event_id) IN (SELECT workspace_id, time, event_id FROM asked) AND epoch = {epoch:UInt32} AND kpart = {kpart:UInt16} AND koff > {last:UInt64}`
-		found, err := readAll(ctx, p, query, spanParams(s), func(rows driver.Rows) (hit eventAt, err error) {
+		found, err := readAll(ctx, p, query, params, func(rows driver.Rows) (hit eventAt, err error) {
 			err = rows.Scan(&hit.workspace, &hit.id, &hit.at, &hit.off)
 			return hit, err
 		}, clickhouse.WithExternalTable(asked))
@@ -179,7 +189,11 @@ func (p *partition) countedAfter(ctx context.Context, s span, t *rows, which map
 	known, err := p.inLog(ctx, t.table, hits)
 	again = make(map[uint64]bool)
 	for _, hit := range known {
-		again[offsets[hit.eventName]] = true
+		for _, row := range lost[id{hit.workspace, hit.id}] {
+			if hit.at == row.at || hit.off-row.off <= windowOffsets {
+				again[row.off] = true
+			}
+		}
 	}
 	return again, err
 }
@@ -327,7 +341,12 @@ func (p *partition) verifyRange(ctx context.Context, b *batch, token func(table 
 	}
 	done.deleted += n.deleted
 	done.inserted += n.inserted
-	return done, p.mendTouched(ctx, touched, 0, token, &done)
+	before, err := p.provableFrom(ctx)
+	if err != nil {
+		return done, err
+	}
+	err = p.mendBefore(ctx, touched, before, 0, token, &done)
+	return done, err
 }
 
 // touch says, before raw rows are removed or put in, that the hours of their
@@ -345,18 +364,10 @@ func (p *partition) touch(ctx context.Context, minutes []interval) error {
 	})
 }
 
-// mendTouched mends the rollups, from one of the levels on, in minutes whose raw
-// rows have changed. What minutes should hold is not known where raw events may
-// have aged out or are missing for good: there the minutes are taken for right.
-func (p *partition) mendTouched(ctx context.Context, touched []interval, from int, token func(table string) string, done *changes) error {
-	before, err := p.provableFrom(ctx)
-	if err != nil {
-		return err
-	}
-	return p.mendBefore(ctx, touched, before, from, token, done)
-}
-
-// mendBefore is mendTouched where it is known what can be proven.
+// mendBefore mends the rollups, from one of the levels on, in minutes whose raw
+// rows have changed. What minutes before an instant should hold is not known, for
+// raw events of theirs may have aged out or are missing for good: these are taken
+// for right.
 func (p *partition) mendBefore(ctx context.Context, touched []interval, before schemas.Millis, from int, token func(table string) string, done *changes) error {
 	var known, unknown []interval
 	for _, s := range touched {

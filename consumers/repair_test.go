@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -290,26 +291,30 @@ func TestRepairThatIsStoppedMidwayIsEndedByTheNextOwner(t *testing.T) {
 	r.requireExact()
 }
 
+// confirmedAt is a confirmed finding about a place in a partition of the topic of uses.
+func (r *rig) confirmedAt(p int, at audits.Place) audits.Finding {
+	at.Topic, at.Epoch, at.Partition = r.broker.Topics.Consumption, r.epoch, p
+	return audits.Finding{
+		Place: at, FirstSeenAt: schemas.MillisOf(time.Now()), State: audits.Drift, Step: audits.Confirmed, ConfirmedAt: schemas.NoInstant, SettledAt: schemas.NoInstant,
+	}
+}
+
 // finding records a confirmed finding about an hour of a workspace.
 func (r *rig) finding(table, workspace string, hour time.Time) {
 	r.t.Helper()
-	err := audits.Write(context.Background(), r.db, audits.Finding{
-		Place: audits.Place{
-			Topic: r.broker.Topics.Consumption, Epoch: r.epoch, Partition: schemas.Partition([]byte(workspace), r.parts), What: table, WorkspaceID: workspace, Hour: schemas.MillisOf(hour),
-		},
-		FirstSeenAt: schemas.MillisOf(time.Now()), State: audits.Drift, Step: audits.Confirmed, ConfirmedAt: schemas.NoInstant, SettledAt: schemas.NoInstant,
-	})
-	if err != nil {
+	place := audits.Place{What: table, WorkspaceID: workspace, Hour: schemas.MillisOf(hour)}
+	if err := audits.Write(context.Background(), r.db, r.confirmedAt(schemas.Partition([]byte(workspace), r.parts), place)); err != nil {
 		r.t.Fatal(err)
 	}
 }
 
 // TestEventThatIsLostAndSentAgainCountsOnce loses the rows of a use and of a grant,
 // and has their records sent again before they are put in, when nothing knows
-// them, and after it, by the same consumer.
+// them, also with a new time, as some producers try again, and after it, by the
+// same consumer.
 func TestEventThatIsLostAndSentAgainCountsOnce(t *testing.T) {
 	t.Parallel()
-	for _, when := range []string{"before the repair", "after the repair"} {
+	for _, when := range []string{"before the repair", "before the repair, the use with another time", "after the repair"} {
 		t.Run(when, func(t *testing.T) {
 			t.Parallel()
 			r := newRig(t, storetest.ClickHouse(t))
@@ -325,6 +330,9 @@ func TestEventThatIsLostAndSentAgainCountsOnce(t *testing.T) {
 				r.exec("DELETE FROM credit_entries WHERE event_id = 'grant'")
 			}
 			again := func() {
+				if strings.Contains(when, "another time") {
+					use = r.consumed(ws, "lost", "cmp_1", "a", 5, at.Add(61*time.Minute))
+				}
 				r.consume(use)
 				r.send(r.broker.Topics.Ledger, grant)
 				r.waitDone()
@@ -334,7 +342,7 @@ func TestEventThatIsLostAndSentAgainCountsOnce(t *testing.T) {
 				return r.number(`SELECT count() FROM audits FINAL WHERE state IN ('repaired', 'ok') AND what IN ('events', 'credit_entries')`) == 2 &&
 					r.number(`SELECT count() FROM audits FINAL WHERE state = 'drift'`) == 0
 			}
-			if when == "before the repair" {
+			if strings.HasPrefix(when, "before") {
 				c.mustStop(t)
 				lose()
 				r.start(inAHurry)
@@ -450,6 +458,96 @@ func TestRollupIsNotMendedFromOneThatIsWrong(t *testing.T) {
 	r.requireExact()
 }
 
+// TestDayKeepsWhatItsQuartersHaveLost loses the quarters of several hours of a day,
+// of which one is repaired: the day must not lose the others.
+func TestDayKeepsWhatItsQuartersHaveLost(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, storetest.ClickHouse(t))
+	ws, day := r.workspaceIn(1), time.Now().UTC().Truncate(24*time.Hour).Add(-48*time.Hour)
+	for hour := range 12 {
+		r.consume(r.consumed(ws, fmt.Sprint("a", hour), "", "", 5, day.Add(time.Duration(hour)*time.Hour)))
+	}
+	r.start(inAHurry)
+	r.requireExact()
+	r.exec(`DELETE FROM usage_15m WHERE bucket >= ?`, day.Add(6*time.Hour))
+	r.exec(`DELETE FROM usage_15m_total WHERE bucket = ?`, day.Add(8*time.Hour))
+	r.finding("usage_15m_total", ws, day)
+	r.wait("that of a right hour is settled", func() bool { return r.findings()["usage_15m_total ok"] == 1 })
+	if n := r.number(`SELECT toUInt64(sum(events)) FROM usage_1d`); n != 12 {
+		t.Errorf("the day has %d events, want 12", n)
+	}
+	r.finding("usage_15m", ws, day.Add(7*time.Hour))
+	r.wait("one hour is repaired", func() bool { return r.findings()["usage_15m repaired"] == 1 })
+	r.requireExact()
+}
+
+// TestRepairsComeInTheOrderInWhichTheyWaitForOthers confirms more of a day than is
+// handed out at once: those of it come last, for they wait for its quarters.
+func TestRepairsComeInTheOrderInWhichTheyWaitForOthers(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, storetest.ClickHouse(t))
+	c := &Consumer{Config: r.config(), db: r.db}
+	day := schemas.MillisOf(time.Now().UTC().Truncate(24 * time.Hour))
+	var all []audits.Finding
+	for i := range repairsAtOnce {
+		all = append(all, r.confirmedAt(0, audits.Place{What: "usage_1d", WorkspaceID: fmt.Sprint("ws_", i), Hour: day}))
+	}
+	for i, table := range []string{"usage_15m_total", "usage_15m", "usage_1m"} {
+		all = append(all, r.confirmedAt(0, audits.Place{What: table, WorkspaceID: "ws_0", Hour: day + schemas.Millis(i)*schemas.Millis(time.Hour.Milliseconds())}))
+	}
+	if err := audits.Write(t.Context(), r.db, all...); err != nil {
+		t.Fatal(err)
+	}
+	found, err := c.confirmed(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var order []string
+	for i := range found {
+		order = append(order, found[i].What)
+	}
+	if want := append([]string{"usage_1m", "usage_15m", "usage_15m_total"}, slices.Repeat([]string{"usage_1d"}, repairsAtOnce)...); !slices.Equal(order, want) {
+		t.Errorf("they come in the order %v", order)
+	}
+}
+
+// TestLedgerThatWasMendedIsNotUnprovable has a repair of the ledger stopped before
+// it was said, of what Kafka has no more: what is sound needs no proof, and what
+// overlaps still does.
+func TestLedgerThatWasMendedIsNotUnprovable(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, storetest.ClickHouse(t))
+	r.consume(r.onesIn(1, 5, "first")...)
+	r.start(inAHurry)
+	r.waitDone()
+	r.consume(r.onesIn(1, 5, "second")...)
+	r.requireExact()
+	_, end := r.logRange(r.broker.Topics.Consumption, 1)
+	r.deleteRecords(r.broker.Topics.Consumption, 1, end)
+	const ranges = `SELECT toInt64(first), toInt64(last) FROM ingest_batches WHERE topic = ? AND kpart = 1 ORDER BY first`
+	all := collect(r, ranges, func(rows driver.Rows) (s span, err error) {
+		err = rows.Scan(&s.first, &s.last)
+		return s, err
+	}, r.broker.Topics.Consumption)
+	doubled, overlapping := all[0], all[len(all)-1]
+	if doubled == overlapping {
+		t.Fatalf("ranges %v: this shows nothing", all)
+	}
+	r.exec(`INSERT INTO ingest_batches SELECT * REPLACE (last - 1 AS last, inserted - 1 AS inserted) FROM ingest_batches WHERE topic = ? AND kpart = 1 AND first = ?`,
+		r.broker.Topics.Consumption, overlapping.first)
+	for _, s := range []span{doubled, overlapping} {
+		f := r.confirmedAt(1, audits.Place{What: audits.Batches, First: s.first, Last: s.last})
+		f.Difference = audits.Difference{Expected: 1, Found: 2}
+		if err := audits.Write(t.Context(), r.db, f); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r.wait("both are settled", func() bool { return r.number(`SELECT count() FROM audits FINAL WHERE state = 'drift'`) == 0 })
+	if found := r.findings(); found["ingest_batches ok"] != 1 || found["ingest_batches unprovable"] != 1 {
+		t.Errorf("findings %v, want that of the sound range to be settled", found)
+	}
+}
+
 // TestRepairWaitsForWhatEarlierRangesLack loses an event, and an event of a later
 // range that also has a copy of the first: that range can be built as it was
 // only after the first one is whole.
@@ -464,19 +562,16 @@ func TestRepairWaitsForWhatEarlierRangesLack(t *testing.T) {
 	r.requireExact()
 	_ = c
 	r.exec(`DELETE FROM events WHERE event_id IN ('first-0', 'second-0')`)
-	report := func(state string) (places []audits.Finding) {
+	report := func() (places []audits.Finding) {
 		for _, s := range collect(r, `SELECT toInt64(first), toInt64(last) FROM ingest_batches WHERE topic = ? AND kpart = 1 AND inserted > 0 ORDER BY first DESC`, func(rows driver.Rows) (s span, err error) {
 			err = rows.Scan(&s.first, &s.last)
 			return s, err
 		}, r.broker.Topics.Consumption) {
-			places = append(places, audits.Finding{
-				Place:       audits.Place{Topic: r.broker.Topics.Consumption, Epoch: r.epoch, Partition: 1, What: audits.Events, First: s.first, Last: s.last},
-				FirstSeenAt: schemas.MillisOf(time.Now()), State: audits.State(state), Step: audits.Confirmed, ConfirmedAt: schemas.NoInstant, SettledAt: schemas.NoInstant,
-			})
+			places = append(places, r.confirmedAt(1, audits.Place{What: audits.Events, First: s.first, Last: s.last}))
 		}
 		return places
 	}
-	found := report("drift")
+	found := report()
 	if len(found) != 2 {
 		t.Skipf("%d batches instead of two: the machine is slow", len(found))
 	}
