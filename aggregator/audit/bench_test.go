@@ -19,7 +19,7 @@ func BenchmarkHour(b *testing.B) {
 	s := span{hour, hour + hourMillis}
 	for b.Loop() {
 		for i := range rollup.Levels {
-			wrong, err := r.compareHours(context.Background(), &rollup.Levels[i], s, nil)
+			wrong, err := r.compareHours(context.Background(), &rollup.Levels[i], s, nil, maxFindings)
 			if err != nil || len(wrong) > 0 {
 				b.Fatalf("%v, %v", wrong, err)
 			}

@@ -86,7 +86,7 @@ func (a *Auditor) Check(ctx context.Context, scope Scope) (*Report, error) {
 			return nil, err
 		}
 		for i := range rollup.Levels {
-			wrong, err := a.compareHours(ctx, &rollup.Levels[i], s, workspaces)
+			wrong, err := a.compareHours(ctx, &rollup.Levels[i], s, workspaces, maxFindings*int(s.days()))
 			if err != nil {
 				return nil, err
 			}

@@ -14,8 +14,9 @@ import (
 )
 
 const (
-	// maxFindings bounds what one comparison of a rollup returns of a day; what is
-	// beyond is found when these are repaired.
+	// maxFindings bounds what one comparison of a rollup returns of a day, beside what
+	// is left as it is; what is beyond is found when these are repaired, for its
+	// hours stay dirty.
 	maxFindings = 1000
 	// dayEvents is up to how many events a day is compared by one statement, and
 	// else hour by hour: some seconds of reading.
@@ -33,8 +34,8 @@ func (s span) days() int64 {
 }
 
 // compareHours compares a rollup with its source in an interval; workspaces nil
-// are all of them.
-func (a *Auditor) compareHours(ctx context.Context, l *rollup.Level, s span, workspaces []string) (wrong []audits.Finding, err error) {
+// are all of them. It returns the first differences, up to a limit.
+func (a *Auditor) compareHours(ctx context.Context, l *rollup.Level, s span, workspaces []string, limit int) (wrong []audits.Finding, err error) {
 	bound, condition := a.bound(), "1"
 	if l.Bucket > time.Hour {
 		s.from -= s.from % dayMillis
@@ -42,7 +43,7 @@ func (a *Auditor) compareHours(ctx context.Context, l *rollup.Level, s span, wor
 	}
 	bound.Integer("from", int64(s.from))
 	bound.Integer("to", int64(s.to))
-	bound.Integer("limit", maxFindings*s.days())
+	bound.Integer("limit", int64(limit))
 	if workspaces != nil {
 		bound.Strings("workspaces", workspaces)
 		condition = "s.workspace_id IN {workspaces:Array(String)}"
@@ -88,7 +89,9 @@ GROUP BY workspace_id, hour ORDER BY hour, workspace_id LIMIT {limit:UInt32}`
 // to be compared again.
 func (c *cycles) auditHours(ctx context.Context, s span) (again []schemas.Millis, err error) {
 	for i := range rollup.Levels {
-		wrong, err := c.a.compareHours(ctx, &rollup.Levels[i], s, nil)
+		l := &rollup.Levels[i]
+		limit := maxFindings*int(s.days()) + c.unprovable(l.Table)
+		wrong, err := c.a.compareHours(ctx, l, s, nil, limit)
 		if err != nil {
 			return nil, err
 		}
@@ -99,9 +102,25 @@ func (c *cycles) auditHours(ctx context.Context, s span) (again []schemas.Millis
 		for _, f := range left {
 			again = append(again, max(f.Hour, c.place.provableFrom)) // a day may begin before it
 		}
+		if len(wrong) == limit {
+			// There may be more: they come in the order of time.
+			for hour := max(wrong[limit-1].Hour, s.from); hour < s.to; hour += hourMillis {
+				again = append(again, hour)
+			}
+		}
 	}
 	slices.Sort(again)
 	return slices.Compact(again), nil
+}
+
+// unprovable is how many differences of a rollup are known that are left as they are.
+func (c *cycles) unprovable(table string) (n int) {
+	for _, f := range c.open {
+		if f.What == table && f.State == audits.Unprovable {
+			n++
+		}
+	}
+	return n
 }
 
 // watermark is before which every record of every partition has been counted.
@@ -437,6 +456,9 @@ func (c *cycles) proven(f *audits.Finding) bool {
 	at := c.proofs[p]
 	if at == nil || at.since < f.FirstSeenAt || !at.reaches(f.Hour) {
 		return false
+	}
+	if next, begun := c.place.ranges[p]; begun && next < c.end(p) {
+		return false // there are newer ones than were audited
 	}
 	for _, other := range c.open {
 		if other.Range() && other.State == audits.Drift && (partition{other.Topic, other.Partition}) == p {
