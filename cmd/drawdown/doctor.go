@@ -23,7 +23,7 @@ type doctorCmd struct {
 	countingFlags
 	Cluster    string        `name:"cluster" env:"DRAWDOWN_CLUSTER" help:"ClickHouse cluster with replicated engines; empty: one node."`
 	Ops        []string      `name:"ops" placeholder:"HOST:PORT" help:"Ops ports of consumers, which say why a partition is parked."`
-	StuckAfter time.Duration `name:"stuck-after" default:"60s" help:"How long a partition with records waiting may stand still."`
+	StuckAfter time.Duration `name:"stuck-after" default:"60s" help:"How long a partition may stand still: one that is consumed says so every second, even with no record waiting."`
 	MaxParts   uint64        `name:"max-parts" default:"300" help:"Active parts that a partition of a table may have: a tenth of where ClickHouse refuses INSERTs."`
 	SlowMerge  time.Duration `name:"slow-merge" default:"3h" help:"How long a merge or mutation may run: longer than one of the largest parts takes."`
 	MinFree    float64       `name:"min-free-percent" default:"10" help:"Free space that every disk of ClickHouse must have."`

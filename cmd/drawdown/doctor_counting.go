@@ -57,12 +57,23 @@ func (x *examination) positions(ctx context.Context) error {
 		}
 		known[partition{topic, int(id)}] = true
 		where, at := fmt.Sprintf("%s/%d", topic, id), parts[id]
-		if at.committed > int64(next) {
+		// A consumer that gets on says so every second, even with nothing to do. Before
+		// it has, only a batch speaks for it.
+		still, waits := now.Sub(said), at.end > int64(next)
+		stands := still > x.StuckAfter && (waits || said.Unix() > 0)
+		switch {
+		case at.committed > int64(next):
 			x.found("ledger", where, fmt.Sprintf("the group is at offset %d, the ledger of batches ends at %d: what is between was never counted", at.committed, next), "drawdown consume --resume-from-ledger")
+		case at.committed >= 0 && at.committed < int64(next) && stands:
+			x.found("ledger", where, fmt.Sprintf("the group is at offset %d, though all before %d is counted, and nothing moves: its offsets were set back, and whoever takes the partition over parks it", at.committed, next),
+				"drawdown consume --resume-from-ledger")
 		}
-		// A consumer that gets on says so every second, even with nothing to do.
-		if lag, still := at.end-int64(next), now.Sub(said); lag > 0 && still > x.StuckAfter {
-			x.found("progress", where, fmt.Sprintf("%d records wait and nothing has moved for %s", lag, still.Round(time.Second)), "curl -s http://CONSUMER:8081/readyz   # says why it stands; drawdown consume starts another")
+		const fix = "curl -s http://CONSUMER:8081/readyz   # says why it stands; drawdown consume starts another"
+		switch {
+		case stands && waits:
+			x.found("progress", where, fmt.Sprintf("%d records wait and nothing has moved for %s", at.end-int64(next), still.Round(time.Second)), fix)
+		case stands:
+			x.found("progress", where, fmt.Sprintf("no record waits, but nobody has looked for %s", still.Round(time.Second)), fix)
 		}
 		return nil
 	}, x.Epoch)

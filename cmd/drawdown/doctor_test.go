@@ -198,4 +198,13 @@ func TestDoctorSeesWhatNobodyCountsOrAudits(t *testing.T) {
 	require(examine(moved, idle))
 	now = now.Add(time.Hour)
 	require(examine(moved, idle), "audit database : nobody has audited what is counted for 1h0m")
+	exec(`INSERT INTO audit_progress (epoch, topic, kpart, next, at) VALUES (1, '', 3, 2, ?)`, now)
+	// Parked with nothing to do, as when the offsets of the group were set back.
+	exec(`INSERT INTO ingest_progress (topic, epoch, kpart, next_offset, watermark, at) VALUES (?, 1, 0, 7, ?, ?)`, topic, now, now)
+	back := logPart{end: 7, committed: 3}
+	require(examine(moved, idle))
+	require(examine(back, idle)) // it may be about to commit
+	now = now.Add(2 * time.Minute)
+	require(examine(moved, idle), "progress credits.consumption/0: no record waits, but nobody has looked for 2m")
+	require(examine(back, idle), "ledger credits.consumption/0: the group is at offset 3, though all before 7 is counted", "progress credits.consumption/0")
 }

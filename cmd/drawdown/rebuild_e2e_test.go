@@ -111,6 +111,7 @@ func TestMigrateRebuildMakesRollupsAnew(t *testing.T) {
 	const finding = `INSERT INTO audits (topic, epoch, kpart, what, first, last, workspace_id, first_seen_at, state, step) VALUES ('credits.consumption', 1, 0, `
 	for _, missing := range []struct{ place, state, says string }{
 		{`'events', 5, 9, '', '2026-11-01', `, `'drift', 1)`, "are not yet mended"},
+		{`'usage_1m', 0, 0, 'ws_1', '2026-10-31', `, `'drift', 1)`, "are not yet mended or proven"},
 		{`'usage_1m', 0, 0, 'ws_1', '2026-11-01', `, `'unprovable', 3)`, "are missing for good"}, // of an earlier epoch
 		{`'events', 5, 9, '', '2026-11-02', `, `'unprovable', 3)`, "are missing for good"},
 	} {
