@@ -41,6 +41,17 @@ func (in intent) String() string {
 	return fmt.Sprintf("%d;%d;%s;%s", in.format, in.epoch, in.rules, strings.Join(ranges, ","))
 }
 
+// Accounted is the offset up to which a commit accounts for what the ledger of
+// batches has: its own, or the end of the ranges that its metadata says are about
+// to be inserted. A ledger that goes on past it parks the partition.
+func Accounted(metadata string, offset int64) int64 {
+	in, err := parseIntent(metadata, offset)
+	if err != nil || len(in.pending) == 0 {
+		return offset
+	}
+	return in.pending[len(in.pending)-1].last + 1
+}
+
 // parseIntent reads the metadata of a commit at the given offset. Empty
 // metadata, as a tool that resets offsets leaves it, is no intent. Ranges must
 // start at the offset and follow each other without a gap.

@@ -232,22 +232,18 @@ func (p *partition) repairHour(ctx context.Context, f *audits.Finding) error {
 		f.State, f.Note = audits.Unprovable, why
 		return nil
 	}
-	levels := rollup.Levels[at:]
-	switch day := (24 * time.Hour).Milliseconds(); {
+	together, levels := []interval{touched}, rollup.Levels[at:]
+	switch {
 	case levels[0].Total:
 		levels = levels[:1] // nothing is made from it
-	case at > 0 && width < time.Duration(day)*time.Millisecond:
-		// A day is made from all of its hours: mended with one of them, and others yet
-		// to be mended, it would lose what it has of these.
-		whole := interval{f.WorkspaceID, touched.from / day * day, touched.from/day*day + day}
-		switch why, err := p.sourceProven(ctx, at, whole); {
-		case err != nil:
+	case at > 0 && width < levels[len(levels)-1].Bucket:
+		others, err := p.othersOfDay(ctx, at, touched)
+		if err != nil {
 			return err
-		case why == "":
-			touched = whole
 		}
+		together = append(together, others...)
 	}
-	mended, err := p.mendRollups(ctx, []interval{touched}, levels, p.repairToken(f), nil)
+	mended, err := p.mendRollups(ctx, together, levels, p.repairToken(f), nil)
 	if err != nil {
 		return err
 	}
@@ -256,6 +252,34 @@ func (p *partition) repairHour(ctx context.Context, f *audits.Finding) error {
 		f.State, f.Note = audits.Fine, "it was mended already"
 	}
 	return nil
+}
+
+// othersOfDay returns the other hours of a day in which a rollup is wrong as well,
+// to be mended together: the day is made from all of them, and with one that is
+// mended and others that are not it would lose what it has of these.
+func (p *partition) othersOfDay(ctx context.Context, at int, hour interval) (others []interval, err error) {
+	day, width := (24 * time.Hour).Milliseconds(), hour.to-hour.from
+	whole := interval{hour.workspace, hour.from / day * day, hour.from/day*day + day}
+	wrong, err := p.differences(ctx, []interval{whole}, &rollup.Levels[at])
+	if err != nil {
+		return nil, err
+	}
+	seen := map[int64]bool{hour.from: true}
+	for _, d := range wrong {
+		from := d.bucket * 1000 / width * width
+		if seen[from] || from < int64(p.rawFrom()) {
+			continue
+		}
+		seen[from] = true
+		other := interval{hour.workspace, from, from + width}
+		switch why, err := p.sourceProven(ctx, at, other); {
+		case err != nil:
+			return nil, err
+		case why == "":
+			others = append(others, other)
+		}
+	}
+	return others, nil
 }
 
 // sourceProven says why what a rollup is made from cannot be trusted in an
@@ -273,21 +297,28 @@ func (p *partition) sourceProven(ctx context.Context, at int, touched interval) 
 		return "raw events of the hour may have aged out", nil
 	}
 	for i := range at {
-		source := touched
+		source, step := touched, touched.to-touched.from
 		if i == 0 {
-			source.from = max(source.from, int64(p.rawFrom()))
+			// An hour of raw events is as much as one statement may read.
+			source.from, step = max(source.from, int64(p.rawFrom())), time.Hour.Milliseconds()
 		}
 		if rollup.Levels[i].Total || source.from >= source.to {
 			continue // nothing is made from a total
 		}
-		wrong, err := p.differences(ctx, []interval{source}, &rollup.Levels[i])
-		switch {
-		case err != nil:
-			return "", err
-		case len(wrong) > 0 && i == 0 && source.from < int64(before):
-			return missing, nil
-		case len(wrong) > 0:
-			return "", fmt.Errorf("%s differs from its source as well: %w", rollup.Levels[i].Table, errLater)
+		for from := source.from; from < source.to; from += step {
+			part := interval{source.workspace, from, min(from+step, source.to)}
+			wrong, err := p.differences(ctx, []interval{part}, &rollup.Levels[i])
+			switch {
+			case err != nil:
+				return "", err
+			case i == 0 && from < int64(before):
+				// What only raw events lack is taken for right, as in mendBefore.
+				if slices.ContainsFunc(wrong, func(d difference) bool { return d.events >= 0 }) {
+					return missing, nil
+				}
+			case len(wrong) > 0:
+				return "", fmt.Errorf("%s differs from its source as well: %w", rollup.Levels[i].Table, errLater)
+			}
 		}
 	}
 	return "", nil

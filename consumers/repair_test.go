@@ -481,6 +481,35 @@ func TestDayKeepsWhatItsQuartersHaveLost(t *testing.T) {
 	r.requireExact()
 }
 
+// TestDayKeepsWhatRawEventsHaveLostForGood loses a raw event that Kafka has no more,
+// and the quarters of its hour and of another one: what the minutes alone know of
+// the first goes back into its quarters, and stays in the day.
+func TestDayKeepsWhatRawEventsHaveLostForGood(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, storetest.ClickHouse(t))
+	ws, day := r.workspaceIn(1), time.Now().UTC().Truncate(24*time.Hour).Add(-48*time.Hour)
+	for hour := range 4 {
+		r.consume(r.consumed(ws, fmt.Sprint("a", hour), "", "", 5, day.Add(time.Duration(hour)*time.Hour)))
+	}
+	r.start(inAHurry)
+	r.requireExact()
+	r.exec(`DELETE FROM events WHERE event_id = 'a1'`)
+	r.exec(`DELETE FROM usage_15m WHERE bucket >= ? AND bucket < ?`, day.Add(time.Hour), day.Add(3*time.Hour))
+	_, end := r.logRange(r.broker.Topics.Consumption, 1)
+	r.deleteRecords(r.broker.Topics.Consumption, 1, end)
+	r.audit()
+	r.waitMended("usage_15m")
+	r.waitSwept()
+	for _, table := range []string{"usage_1m", "usage_15m", "usage_15m_total", "usage_1d"} {
+		if n := r.number(`SELECT toUInt64(sum(events)) FROM ` + table); n != 4 {
+			t.Errorf("%s has %d events, want 4", table, n)
+		}
+	}
+	if found := r.findings(); found["events unprovable"] != 1 {
+		t.Errorf("findings %v: this shows nothing", found)
+	}
+}
+
 // TestRepairsComeInTheOrderInWhichTheyWaitForOthers confirms more of a day than is
 // handed out at once: those of it come last, for they wait for its quarters.
 func TestRepairsComeInTheOrderInWhichTheyWaitForOthers(t *testing.T) {
