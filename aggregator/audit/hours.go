@@ -15,9 +15,11 @@ import (
 
 const (
 	// maxFindings bounds what one comparison of a rollup returns of a day, beside what
-	// is left as it is; what is beyond is found when these are repaired, for its
-	// hours stay dirty.
+	// is recorded already; what is beyond is found later, for its hours stay dirty.
 	maxFindings = 1000
+	// maxRecorded bounds what one rollup's findings take of memory, to some 50 MB:
+	// with more of them, those beyond wait until some are repaired.
+	maxRecorded = 100_000
 	// dayEvents is up to how many events a day is compared by one statement, and
 	// else hour by hour: some seconds of reading.
 	dayEvents = 10_000_000
@@ -90,7 +92,7 @@ GROUP BY workspace_id, hour ORDER BY hour, workspace_id LIMIT {limit:UInt32}`
 func (c *cycles) auditHours(ctx context.Context, s span) (again []schemas.Millis, err error) {
 	for i := range rollup.Levels {
 		l := &rollup.Levels[i]
-		limit := maxFindings*int(s.days()) + c.unprovable(l.Table)
+		limit := maxFindings*int(s.days()) + min(c.recorded(l.Table), maxRecorded)
 		wrong, err := c.a.compareHours(ctx, l, s, nil, limit)
 		if err != nil {
 			return nil, err
@@ -113,10 +115,11 @@ func (c *cycles) auditHours(ctx context.Context, s span) (again []schemas.Millis
 	return slices.Compact(again), nil
 }
 
-// unprovable is how many differences of a rollup are known that are left as they are.
-func (c *cycles) unprovable(table string) (n int) {
+// recorded is how many differences of a rollup are known that are not settled, or
+// are left as they are.
+func (c *cycles) recorded(table string) (n int) {
 	for _, f := range c.open {
-		if f.What == table && f.State == audits.Unprovable {
+		if f.What == table {
 			n++
 		}
 	}

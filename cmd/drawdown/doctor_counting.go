@@ -64,8 +64,8 @@ func (x *examination) positions(ctx context.Context) error {
 		switch {
 		case at.committed > int64(next):
 			x.found("ledger", where, fmt.Sprintf("the group is at offset %d, the ledger of batches ends at %d: what is between was never counted", at.committed, next), "drawdown consume --resume-from-ledger")
-		case at.committed >= 0 && at.committed < int64(next) && stands:
-			x.found("ledger", where, fmt.Sprintf("the group is at offset %d, though all before %d is counted, and nothing moves: its offsets were set back, and whoever takes the partition over parks it", at.committed, next),
+		case at.committed >= 0 && at.accounted < int64(next) && stands:
+			x.found("ledger", where, fmt.Sprintf("the group is at offset %d, though all before %d is counted: its offsets were set back, and whoever takes the partition over parks it", at.committed, next),
 				"drawdown consume --resume-from-ledger")
 		}
 		const fix = "curl -s http://CONSUMER:8081/readyz   # says why it stands; drawdown consume starts another"

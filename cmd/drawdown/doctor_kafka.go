@@ -11,6 +11,7 @@ import (
 
 	"github.com/segmentio/kafka-go"
 
+	"github.com/drawdown/drawdown/consumers"
 	"github.com/drawdown/drawdown/schemas"
 )
 
@@ -23,6 +24,7 @@ func (e kafkaUnreachable) Unwrap() error { return e.error }
 type logPart struct {
 	start, end int64
 	committed  int64 // -1: nothing
+	accounted  int64 // up to which the commit accounts for the ledger of batches
 }
 
 // kafkaState is what was read of Kafka.
@@ -111,7 +113,8 @@ func (x *examination) readLog(ctx context.Context) error {
 	}
 	for name, parts := range offsets.Topics {
 		for _, p := range parts {
-			x.log.parts[name][p.Partition].committed = p.CommittedOffset
+			part := &x.log.parts[name][p.Partition]
+			part.committed, part.accounted = p.CommittedOffset, consumers.Accounted(p.Metadata, p.CommittedOffset)
 		}
 	}
 	answer, err := x.client.ListOffsets(ctx, &kafka.ListOffsetsRequest{Topics: asked})

@@ -14,6 +14,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/drawdown/drawdown/consumers"
 	"github.com/drawdown/drawdown/internal/storetest"
 	"github.com/drawdown/drawdown/schemas"
 )
@@ -184,7 +185,7 @@ func TestDoctorSeesWhatNobodyCountsOrAudits(t *testing.T) {
 		}
 	}
 	idle, waiting := logPart{committed: -1}, logPart{end: 7, committed: -1}
-	moved := logPart{end: 7, committed: 7}
+	moved := logPart{end: 7, committed: 7, accounted: 7}
 	require(examine(idle, idle))
 	require(examine(idle, waiting), "progress credits.consumption/1: 7 records wait and none was ever counted")
 	require(examine(moved, idle), "ledger credits.consumption/0: the group is at offset 7 and this database has counted nothing of epoch 1")
@@ -201,10 +202,11 @@ func TestDoctorSeesWhatNobodyCountsOrAudits(t *testing.T) {
 	exec(`INSERT INTO audit_progress (epoch, topic, kpart, next, at) VALUES (1, '', 3, 2, ?)`, now)
 	// Parked with nothing to do, as when the offsets of the group were set back.
 	exec(`INSERT INTO ingest_progress (topic, epoch, kpart, next_offset, watermark, at) VALUES (?, 1, 0, 7, ?, ?)`, topic, now, now)
-	back := logPart{end: 7, committed: 3}
+	back, killed := logPart{end: 7, committed: 3, accounted: 3}, logPart{end: 7, committed: 3, accounted: consumers.Accounted("1;1;r;3-4,5-6", 3)}
 	require(examine(moved, idle))
 	require(examine(back, idle)) // it may be about to commit
 	now = now.Add(2 * time.Minute)
 	require(examine(moved, idle), "progress credits.consumption/0: no record waits, but nobody has looked for 2m")
+	require(examine(killed, idle), "progress credits.consumption/0") // after its INSERT, before its commit
 	require(examine(back, idle), "ledger credits.consumption/0: the group is at offset 3, though all before 7 is counted", "progress credits.consumption/0")
 }
