@@ -148,8 +148,14 @@ func (g *generation) keepPlace(ctx context.Context) {
 	}
 }
 
+// checkPartitionCounts asks by a connection of its own: a transport answers from
+// what it has known for some seconds, and that these counts have changed may be
+// why the generation has begun.
 func (g *generation) checkPartitionCounts(ctx context.Context) error {
-	metadata, err := g.c.client.Metadata(ctx, &kafka.MetadataRequest{Topics: g.c.Topics.Inputs()})
+	transport := &kafka.Transport{Dial: g.c.transport.Dial, MetadataTopics: g.c.Topics.Inputs(), ClientID: g.c.transport.ClientID}
+	defer transport.CloseIdleConnections()
+	client := &kafka.Client{Addr: g.c.client.Addr, Transport: transport, Timeout: g.c.client.Timeout}
+	metadata, err := client.Metadata(ctx, &kafka.MetadataRequest{Topics: g.c.Topics.Inputs()})
 	if err != nil {
 		return fmt.Errorf("cannot read the partitions of the topics: %w", err)
 	}

@@ -2,7 +2,9 @@ package consumers
 
 import (
 	"testing"
+	"time"
 
+	"github.com/segmentio/kafka-go"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/drawdown/drawdown/internal/storetest"
@@ -190,6 +192,28 @@ func TestConsumerWithEverythingParkedKeepsItsPlace(t *testing.T) {
 			}
 			c.mustStop(t)
 		})
+	}
+}
+
+// TestConsumerParksWhatGetsMorePartitions gives a topic more partitions while it
+// is consumed, by a consumer that has known its partitions for a while.
+func TestConsumerParksWhatGetsMorePartitions(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, storetest.ClickHouse(t))
+	r.consume(r.onesIn(0, 10, "id")...)
+	c := r.startDialled(func(c *Consumer) { c.transport.MetadataTTL = time.Hour })
+	r.waitDone()
+	answer, err := r.client.CreatePartitions(t.Context(), &kafka.CreatePartitionsRequest{Topics: []kafka.TopicPartitionsConfig{{Name: r.broker.Topics.Ledger, Count: int32(r.parts) + 2}}})
+	if err == nil {
+		err = answer.Errors[r.broker.Topics.Ledger]
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, topic := range r.broker.Topics.Inputs() {
+		for p := range r.parts {
+			c.requireParked(t, topic, p, "partition_count")
+		}
 	}
 }
 
