@@ -448,8 +448,8 @@ func TestRollupIsNotMendedFromOneThatIsWrong(t *testing.T) {
 		}
 		r.finding(table, ws, at)
 	}
-	r.finding("usage_15m_total", other, hour) // comes after them
-	r.wait("those before the last are tried", func() bool { return r.findings()["usage_15m_total ok"] == 1 })
+	r.finding("usage_1d", other, day.Add(24*time.Hour)) // comes after them
+	r.wait("those before the last are tried", func() bool { return r.findings()["usage_1d ok"] == 1 })
 	if quarters, days := sum("usage_15m"), sum("usage_1d"); quarters != 10 || days != 10 {
 		t.Errorf("%d events in the quarters and %d in the day, want 10", quarters, days)
 	}

@@ -17,8 +17,8 @@ const (
 	// maxFindings bounds what one comparison of a rollup returns of a day, beside what
 	// is recorded already; what is beyond is found later, for its hours stay dirty.
 	maxFindings = 1000
-	// maxRecorded bounds what one rollup's findings take of memory, to some 50 MB:
-	// with more of them, those beyond wait until some are repaired.
+	// maxRecorded bounds what findings take of memory, to some 50 MB: with so many,
+	// a comparison returns but one more.
 	maxRecorded = 100_000
 	// dayEvents is up to how many events a day is compared by one statement, and
 	// else hour by hour: some seconds of reading.
@@ -92,7 +92,7 @@ GROUP BY workspace_id, hour ORDER BY hour, workspace_id LIMIT {limit:UInt32}`
 func (c *cycles) auditHours(ctx context.Context, s span) (again []schemas.Millis, err error) {
 	for i := range rollup.Levels {
 		l := &rollup.Levels[i]
-		limit := maxFindings*int(s.days()) + min(c.recorded(l.Table), maxRecorded)
+		limit := c.recorded(l.Table, s) + max(1, min(maxFindings*int(s.days()), maxRecorded-len(c.open)))
 		wrong, err := c.a.compareHours(ctx, l, s, nil, limit)
 		if err != nil {
 			return nil, err
@@ -115,11 +115,11 @@ func (c *cycles) auditHours(ctx context.Context, s span) (again []schemas.Millis
 	return slices.Compact(again), nil
 }
 
-// recorded is how many differences of a rollup are known that are not settled, or
-// are left as they are.
-func (c *cycles) recorded(table string) (n int) {
+// recorded is how many differences of a rollup are known in the days of an interval
+// that are not settled, or are left as they are.
+func (c *cycles) recorded(table string, s span) (n int) {
 	for _, f := range c.open {
-		if f.What == table {
+		if f.What == table && f.Hour >= s.from-s.from%dayMillis && f.Hour < s.to {
 			n++
 		}
 	}
